@@ -1,0 +1,3 @@
+//! The `rvmm` command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Device models: buses, interrupt controllers, timers, serial, power, PCI.

@@ -1,0 +1,1 @@
+//! Hypervisor.framework's API in Rust, with a native and a software provider.

@@ -1,0 +1,1 @@
+//! Conformance, boot and end-to-end tests, and benches.
