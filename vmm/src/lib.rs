@@ -1,1 +1,3 @@
 //! The virtual machine monitor as a library.
+
+pub mod x86_64;
