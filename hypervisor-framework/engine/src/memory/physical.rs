@@ -1,0 +1,5 @@
+//! The guest physical address space.
+
+/// Placeholder.
+#[derive(Debug)]
+pub struct PhysicalMemory {}
