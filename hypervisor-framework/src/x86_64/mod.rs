@@ -8,20 +8,35 @@ use std::sync::Arc;
 use crate::{HostRegion, Result};
 
 mod capability;
+mod controls;
+mod exit_reason;
 mod flags;
+mod interruption;
+mod qualification;
 mod reg;
+mod segment;
 pub mod vmcs;
 
-pub use capability::{Capability, VmxCapability};
+pub use capability::{Capability, VmxCapability, canonical_control};
+pub use controls::{
+    ActivityState, EntryControls, ExitControls, Interruptibility, PinBased, ProcBased, ProcBased2,
+};
+pub use exit_reason::ExitReason;
 pub use flags::{MemoryFlags, MsrFlags, VcpuOptions, VmOptions};
+pub use interruption::{InterruptionInfo, InterruptionKind};
+pub use qualification::{
+    ApicAccessQualification, CrAccess, CrQualification, DrQualification, EptQualification, IoQualification,
+    StringIoInfo, TaskSwitchQualification,
+};
 pub use reg::Reg;
+pub use segment::{AccessRights, Segment};
 
 /// `hv_vcpuid_t`: small integers counting up within a VM.
 pub type VcpuId = u32;
 
 /// A point on the host's monotonic clock (`mach_absolute_time` on a Mac) at which [`Vcpu::run_until`] returns.
 ///
-/// Providers convert; `Deadline::FOREVER` is the framework's `HV_DEADLINE_FOREVER`.
+/// Providers convert; [`Deadline::Forever`] is the framework's `HV_DEADLINE_FOREVER`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
     /// Run until something exits.
@@ -55,7 +70,14 @@ pub trait Vm: Send + Sync {
     /// `offset`, `gpa` and `size` are multiples of 4 KiB; the provider keeps `backing` alive until it is unmapped.
     /// # Errors
     /// [`crate::ReturnCode::BAD_ARGUMENT`] for misaligned, empty, overlapping or out-of-range arguments.
-    fn map(&self, backing: &Arc<HostRegion>, offset: usize, gpa: u64, size: usize, flags: MemoryFlags) -> Result<()>;
+    fn map(
+        &self,
+        backing: &Arc<HostRegion>,
+        offset: usize,
+        gpa: u64,
+        size: usize,
+        flags: MemoryFlags,
+    ) -> Result<()>;
 
     /// `hv_vm_unmap`.
     fn unmap(&self, gpa: u64, size: usize) -> Result<()>;
