@@ -50,3 +50,6 @@ pub(crate) fn translate(t: &mut Translator<'_>) -> bool {
 fn uses_mmx(t: &Translator<'_>) -> bool {
     (0..t.insn.op_count()).any(|i| t.insn.op_kind(i) == OpKind::Register && t.insn.op_register(i).is_mm())
 }
+
+#[cfg(test)]
+mod test;

@@ -1,0 +1,84 @@
+//! The host's CPU as the reference.
+#![allow(unsafe_code)] // maps and calls machine code
+
+use std::arch::asm;
+use std::cell::OnceCell;
+use std::ffi::c_void;
+use std::mem::offset_of;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+
+use super::State;
+
+thread_local! {
+    static CODE: OnceCell<*mut c_void> = const { OnceCell::new() };
+}
+
+const SIZE: usize = 4096;
+
+fn page() -> *mut c_void {
+    // SAFETY: a fresh anonymous mapping, never unmapped.
+    CODE.with(|page| {
+        *page.get_or_init(|| unsafe {
+            let rights = ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC;
+            mmap_anonymous(std::ptr::null_mut(), SIZE, rights, MapFlags::PRIVATE).expect("a page")
+        })
+    })
+}
+
+/// Executes one instruction that touches no more than what is in `state`.
+pub(super) fn run(code: &[u8], state: &mut State) {
+    let page = page();
+    assert!(code.len() < SIZE);
+    let state: *mut State = state;
+    // SAFETY: the page is this thread's own, writable and larger than the code; what follows the code is a return.
+    // The tests' instructions change only the registers named here and the memory of the state, to which RSI and RDI
+    // point. Flags other than arithmetic ones and MXCSR are as before at the end.
+    unsafe {
+        std::ptr::copy_nonoverlapping(code.as_ptr(), page.cast(), code.len());
+        page.cast::<u8>().add(code.len()).write(0xc3);
+        asm!(
+            "sub rsp, 8",
+            "stmxcsr [rsp]",
+            "ldmxcsr [r8 + {mxcsr}]",
+            "movups xmm0, [r8 + {xmm}]",
+            "movups xmm1, [r8 + {xmm} + 16]",
+            "movups xmm2, [r8 + {xmm} + 32]",
+            "mov rax, [r8 + {rax}]",
+            "mov rcx, [r8 + {rcx}]",
+            "mov rdx, [r8 + {rdx}]",
+            "lea rsi, [r8 + {memory}]",
+            "mov rdi, rsi",
+            "push [r8 + {flags}]",
+            "popfq",
+            "call r9",
+            "pushfq",
+            "pop r10",
+            "mov [r8 + {rax}], rax",
+            "mov [r8 + {rcx}], rcx",
+            "mov [r8 + {rdx}], rdx",
+            "movups [r8 + {xmm}], xmm0",
+            "movups [r8 + {xmm} + 16], xmm1",
+            "movups [r8 + {xmm} + 32], xmm2",
+            "stmxcsr [r8 + {mxcsr}]",
+            "ldmxcsr [rsp]",
+            "add rsp, 8",
+            "and r10, {arithmetic}",
+            "or r10, 2",
+            "mov [r8 + {flags}], r10",
+            xmm = const offset_of!(State, xmm),
+            memory = const offset_of!(State, memory),
+            rax = const offset_of!(State, rax),
+            rcx = const offset_of!(State, rcx),
+            rdx = const offset_of!(State, rdx),
+            flags = const offset_of!(State, flags),
+            mxcsr = const offset_of!(State, mxcsr),
+            arithmetic = const super::ARITHMETIC,
+            in("r8") state,
+            in("r9") page,
+            out("r10") _,
+            out("rax") _, out("rcx") _, out("rdx") _, out("rsi") _, out("rdi") _,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _,
+        );
+    }
+}
