@@ -73,5 +73,5 @@ fn crc32<S: Source, T: Scalar>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
 fn update(remainder: u32, value: u64, size: usize) -> u32 {
     let bytes = (value ^ u64::from(remainder)).to_le_bytes();
     let rest = u64::from(remainder).checked_shr(8 * size as u32).unwrap_or(0) as u32;
-    (0..size).fold(rest, |sum, i| sum ^ TABLES[size - 1 - i & 7][usize::from(bytes[i])])
+    (0..size).fold(rest, |sum, i| sum ^ TABLES[(size - 1 - i) & 7][usize::from(bytes[i])])
 }

@@ -7,6 +7,7 @@ mod cache;
 mod checksum;
 mod element;
 mod extend;
+mod float;
 mod lane;
 mod moves;
 mod operand;
@@ -31,6 +32,7 @@ pub(crate) fn translate(t: &mut Translator<'_>) -> bool {
         .or_else(|| shuffle::forms(t.insn.mnemonic()))
         .or_else(|| blend::forms(t.insn.mnemonic()))
         .or_else(|| extend::forms(t.insn.mnemonic()))
+        .or_else(|| float_forms(t))
         .or_else(|| shift::forms(t));
     match forms {
         Some(forms) => {
@@ -40,11 +42,18 @@ pub(crate) fn translate(t: &mut Translator<'_>) -> bool {
         None => {
             moves::translate(t)
                 || element::translate(t)
+                || float::translate(t)
                 || cache::translate(t)
                 || status::translate(t)
                 || checksum::translate(t)
         }
     }
+}
+
+/// MOVSD and CMPSD are string instructions too.
+fn float_forms(t: &Translator<'_>) -> Option<operand::Forms> {
+    let vector = t.insn.op_kind(0) == OpKind::Register && t.insn.op_register(0).is_xmm();
+    if vector { float::forms(t.insn.mnemonic()) } else { None }
 }
 
 fn uses_mmx(t: &Translator<'_>) -> bool {

@@ -3,6 +3,7 @@
 mod element_test;
 mod engine;
 mod fault_test;
+mod float_test;
 mod integer_test;
 #[cfg(all(target_arch = "x86_64", unix))]
 mod native;

@@ -17,13 +17,10 @@ thread_local! {
 const SIZE: usize = 4096;
 
 fn page() -> *mut c_void {
+    let rights = ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC;
     // SAFETY: a fresh anonymous mapping, never unmapped.
-    CODE.with(|page| {
-        *page.get_or_init(|| unsafe {
-            let rights = ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC;
-            mmap_anonymous(std::ptr::null_mut(), SIZE, rights, MapFlags::PRIVATE).expect("a page")
-        })
-    })
+    let map = || unsafe { mmap_anonymous(std::ptr::null_mut(), SIZE, rights, MapFlags::PRIVATE) };
+    CODE.with(|page| *page.get_or_init(|| map().expect("a page")))
 }
 
 /// Executes one instruction that touches no more than what is in `state`.

@@ -1,0 +1,64 @@
+//! Floating-point instructions (SDM vol. 1, 10.4, 11.4 and chapter 12).
+
+mod compare;
+mod context;
+mod convert;
+mod dot;
+mod estimate;
+mod exact;
+mod fast;
+mod format;
+mod integer;
+mod table;
+
+pub(super) use integer::translate;
+pub(super) use table::forms;
+
+use context::Context;
+use format::Format;
+
+use super::operand::{Operand, ready, set_xmm, xmm};
+use crate::block::Op;
+use crate::cpu::{Cpu, Trap};
+
+/// `xmm(dst) = f(context, xmm(dst), source, imm8)`, unless an exception is not masked.
+#[inline(always)]
+fn compute<S: Operand>(
+    cpu: &mut Cpu,
+    op: &Op,
+    f: impl FnOnce(&mut Context, u128, u128, u8) -> u128,
+) -> Result<(), Trap> {
+    ready(cpu)?;
+    let source = S::get(cpu, op)?;
+    let mut context = Context::new(cpu.mxcsr);
+    let result = f(&mut context, xmm(cpu, op.dst), source, op.imm as u8);
+    context.finish(cpu)?;
+    set_xmm(cpu, op.dst, result);
+    Ok(())
+}
+
+#[inline(always)]
+fn add<T: Format>(c: &mut Context, a: T, b: T) -> T {
+    fast::add(c, a, b).unwrap_or_else(|| exact::add(c, a, b))
+}
+
+#[inline(always)]
+fn sub<T: Format>(c: &mut Context, a: T, b: T) -> T {
+    // NaNs keep their sign, so only the fast path may negate.
+    fast::add(c, a, b.negated()).unwrap_or_else(|| exact::sub(c, a, b))
+}
+
+#[inline(always)]
+fn mul<T: Format>(c: &mut Context, a: T, b: T) -> T {
+    fast::mul(c, a, b).unwrap_or_else(|| exact::mul(c, a, b))
+}
+
+#[inline(always)]
+fn div<T: Format>(c: &mut Context, a: T, b: T) -> T {
+    fast::div(c, a, b).unwrap_or_else(|| exact::div(c, a, b))
+}
+
+#[inline(always)]
+fn sqrt<T: Format>(c: &mut Context, b: T) -> T {
+    fast::sqrt(c, b).unwrap_or_else(|| exact::sqrt(c, b))
+}
