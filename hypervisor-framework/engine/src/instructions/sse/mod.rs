@@ -15,6 +15,7 @@ mod pack;
 mod shift;
 mod shuffle;
 mod status;
+mod text;
 
 use iced_x86::OpKind;
 
@@ -46,6 +47,7 @@ pub(crate) fn translate(t: &mut Translator<'_>) -> bool {
                 || cache::translate(t)
                 || status::translate(t)
                 || checksum::translate(t)
+                || text::translate(t)
         }
     }
 }

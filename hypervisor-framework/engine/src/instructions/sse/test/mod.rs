@@ -8,6 +8,8 @@ mod integer_test;
 #[cfg(all(target_arch = "x86_64", unix))]
 mod native;
 mod operands;
+mod shape_test;
+mod text_test;
 
 use crate::cpu::TrapCause;
 
