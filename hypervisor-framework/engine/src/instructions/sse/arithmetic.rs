@@ -4,11 +4,19 @@ use iced_x86::Mnemonic;
 
 use super::lane::{Lane, build, map, zip};
 use super::operand::{Aligned, Forms, binary, binary_imm, forms};
+use super::word;
 
 /// Lane by lane.
 macro_rules! lanes {
     ($t:ty, $f:expr) => {
         forms!(binary, Aligned, |a, b| zip::<$t>(a, b, $f))
+    };
+}
+
+/// Lane by lane, a word at a time.
+macro_rules! words {
+    ($f:expr) => {
+        forms!(binary, Aligned, |a, b| word::halves(a, b, $f))
     };
 }
 
@@ -32,31 +40,31 @@ pub(super) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
 
 fn sums(mnemonic: Mnemonic) -> Option<Forms> {
     Some(match mnemonic {
-        Mnemonic::Paddb => lanes!(u8, u8::wrapping_add),
-        Mnemonic::Paddw => lanes!(u16, u16::wrapping_add),
-        Mnemonic::Paddd => lanes!(u32, u32::wrapping_add),
-        Mnemonic::Paddq => lanes!(u64, u64::wrapping_add),
+        Mnemonic::Paddb => words!(word::add::<u8>),
+        Mnemonic::Paddw => words!(word::add::<u16>),
+        Mnemonic::Paddd => words!(word::add::<u32>),
+        Mnemonic::Paddq => words!(u64::wrapping_add),
         Mnemonic::Paddsb => lanes!(i8, i8::saturating_add),
         Mnemonic::Paddsw => lanes!(i16, i16::saturating_add),
         Mnemonic::Paddusb => lanes!(u8, u8::saturating_add),
         Mnemonic::Paddusw => lanes!(u16, u16::saturating_add),
-        Mnemonic::Psubb => lanes!(u8, u8::wrapping_sub),
-        Mnemonic::Psubw => lanes!(u16, u16::wrapping_sub),
-        Mnemonic::Psubd => lanes!(u32, u32::wrapping_sub),
-        Mnemonic::Psubq => lanes!(u64, u64::wrapping_sub),
+        Mnemonic::Psubb => words!(word::sub::<u8>),
+        Mnemonic::Psubw => words!(word::sub::<u16>),
+        Mnemonic::Psubd => words!(word::sub::<u32>),
+        Mnemonic::Psubq => words!(u64::wrapping_sub),
         Mnemonic::Psubsb => lanes!(i8, i8::saturating_sub),
         Mnemonic::Psubsw => lanes!(i16, i16::saturating_sub),
-        Mnemonic::Psubusb => lanes!(u8, u8::saturating_sub),
-        Mnemonic::Psubusw => lanes!(u16, u16::saturating_sub),
-        Mnemonic::Pminub => lanes!(u8, u8::min),
-        Mnemonic::Pminuw => lanes!(u16, u16::min),
-        Mnemonic::Pminud => lanes!(u32, u32::min),
+        Mnemonic::Psubusb => words!(word::sub_saturating::<u8>),
+        Mnemonic::Psubusw => words!(word::sub_saturating::<u16>),
+        Mnemonic::Pminub => words!(word::min::<u8>),
+        Mnemonic::Pminuw => words!(word::min::<u16>),
+        Mnemonic::Pminud => words!(word::min::<u32>),
         Mnemonic::Pminsb => lanes!(i8, i8::min),
         Mnemonic::Pminsw => lanes!(i16, i16::min),
         Mnemonic::Pminsd => lanes!(i32, i32::min),
-        Mnemonic::Pmaxub => lanes!(u8, u8::max),
-        Mnemonic::Pmaxuw => lanes!(u16, u16::max),
-        Mnemonic::Pmaxud => lanes!(u32, u32::max),
+        Mnemonic::Pmaxub => words!(word::max::<u8>),
+        Mnemonic::Pmaxuw => words!(word::max::<u16>),
+        Mnemonic::Pmaxud => words!(word::max::<u32>),
         Mnemonic::Pmaxsb => lanes!(i8, i8::max),
         Mnemonic::Pmaxsw => lanes!(i16, i16::max),
         Mnemonic::Pmaxsd => lanes!(i32, i32::max),

@@ -16,6 +16,7 @@ mod shift;
 mod shuffle;
 mod status;
 mod text;
+mod word;
 
 use iced_x86::OpKind;
 

@@ -4,20 +4,30 @@ use iced_x86::{Mnemonic, OpKind};
 
 use super::lane::map;
 use super::operand::{Aligned, Forms, binary, forms, ready, set_xmm, xmm};
+use super::word;
 use crate::block::{Op, Translator, exec};
 use crate::cpu::{Cpu, Trap};
 
-/// Logical left shift of lanes; counts past the lane give 0.
-macro_rules! left {
-    ($t:ty) => {
-        |a, count| if count < u64::from(<$t>::BITS) { map::<$t>(a, |lane| lane << count) } else { 0 }
+/// Logical shift of narrow lanes; counts past the lane give 0.
+macro_rules! logical {
+    ($f:ident, $t:ty) => {
+        |a, count| {
+            if count < u64::from(<$t>::BITS) {
+                word::halves(a, 0, |a, _| word::$f::<$t>(a, count as u32))
+            } else {
+                0
+            }
+        }
     };
 }
 
-/// Logical right shift of lanes (unsigned types); counts past the lane give 0.
-macro_rules! right {
-    ($t:ty) => {
-        |a, count| if count < u64::from(<$t>::BITS) { map::<$t>(a, |lane| lane >> count) } else { 0 }
+/// Logical shift of quadwords.
+macro_rules! logical_quadwords {
+    ($f:ident) => {
+        |a, count: u64| {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            word::halves(a, 0, |a, _| a.$f(count).unwrap_or(0))
+        }
     };
 }
 
@@ -46,12 +56,12 @@ macro_rules! shift {
 pub(super) fn forms(t: &Translator<'_>) -> Option<Forms> {
     let immediate = t.insn.op_kind(1) == OpKind::Immediate8;
     Some(match t.insn.mnemonic() {
-        Mnemonic::Psllw => shift!(immediate, left!(u16)),
-        Mnemonic::Pslld => shift!(immediate, left!(u32)),
-        Mnemonic::Psllq => shift!(immediate, left!(u64)),
-        Mnemonic::Psrlw => shift!(immediate, right!(u16)),
-        Mnemonic::Psrld => shift!(immediate, right!(u32)),
-        Mnemonic::Psrlq => shift!(immediate, right!(u64)),
+        Mnemonic::Psllw => shift!(immediate, logical!(shift_left, u16)),
+        Mnemonic::Pslld => shift!(immediate, logical!(shift_left, u32)),
+        Mnemonic::Psllq => shift!(immediate, logical_quadwords!(checked_shl)),
+        Mnemonic::Psrlw => shift!(immediate, logical!(shift_right, u16)),
+        Mnemonic::Psrld => shift!(immediate, logical!(shift_right, u32)),
+        Mnemonic::Psrlq => shift!(immediate, logical_quadwords!(checked_shr)),
         Mnemonic::Psraw => shift!(immediate, arithmetic!(i16)),
         Mnemonic::Psrad => shift!(immediate, arithmetic!(i32)),
         Mnemonic::Pslldq => shift!(true, |a: u128, count| a.checked_shl(count as u32 * 8).unwrap_or(0)),

@@ -23,7 +23,7 @@ fn is_certain<T: Format>(result: T) -> bool {
 /// The result, or `None` if the exact path must be taken.
 #[inline(always)]
 fn finish<T: Format>(c: &mut Context, result: T, zero: bool, exact: impl FnOnce() -> bool) -> Option<T> {
-    if !is_certain(result) && !(zero && result.is_zero()) {
+    if !(is_certain(result) || zero && result.is_zero()) {
         return None;
     }
     if !c.is_sticky(bit::PE) && !result.is_zero() && !exact() {

@@ -113,7 +113,7 @@ fn state(noise: &mut Noise, vector: fn(&mut Noise) -> u128) -> State {
         mxcsr: mode(noise),
         ..State::default()
     };
-    if noise.next() % 8 == 0 {
+    if noise.next().is_multiple_of(8) {
         state.xmm[1] = state.xmm[0];
     }
     for part in state.memory.chunks_exact_mut(16) {

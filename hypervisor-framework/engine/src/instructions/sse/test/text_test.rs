@@ -17,7 +17,7 @@ const OPCODES: &[(&str, &[u8])] = &[
 fn text(noise: &mut Noise) -> u128 {
     let alphabets: [&[u8]; 4] = [b"aab", b"abcdxyz\0", &[0, 1, 0x7f, 0x80, 0xff], b"aaaaaaaaaaaaaaaa\0"];
     let alphabet = noise.pick(&alphabets);
-    let words = noise.next() % 3 == 0;
+    let words = noise.next().is_multiple_of(3);
     u128::from_le_bytes(std::array::from_fn(|i| if words && i & 1 != 0 { 0 } else { noise.pick(alphabet) }))
 }
 
