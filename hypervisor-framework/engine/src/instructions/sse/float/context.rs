@@ -68,13 +68,16 @@ impl Rounding {
 /// The environment of one instruction.
 pub(super) struct Context {
     control: u32,
+    /// By the current step.
     raised: u32,
+    /// By the steps before it.
+    earlier: u32,
 }
 
 impl Context {
     #[inline(always)]
     pub(super) fn new(mxcsr: u32) -> Self {
-        Self { control: mxcsr, raised: 0 }
+        Self { control: mxcsr, raised: 0, earlier: 0 }
     }
 
     #[inline(always)]
@@ -82,10 +85,11 @@ impl Context {
         self.raised |= flags;
     }
 
-    /// Has a flag been raised, now or before?
+    /// Would raising inexact change nothing: is its flag set, and masked or raised by this instruction?
     #[inline(always)]
-    pub(super) fn is_sticky(&self, flag: u32) -> bool {
-        (self.control | self.raised) & flag != 0
+    pub(super) fn is_known_inexact(&self) -> bool {
+        let masked = bit::PE << bit::MASK_SHIFT;
+        self.control & (bit::PE | masked) == bit::PE | masked || self.raised & bit::PE != 0
     }
 
     #[inline(always)]
@@ -133,19 +137,34 @@ impl Context {
         T::indefinite()
     }
 
+    /// Flags raised by the current step and not masked.
+    fn unmasked(&self) -> u32 {
+        self.raised & !(self.control >> bit::MASK_SHIFT) & bit::FLAGS
+    }
+
+    /// Ends a step of an instruction made of several; true if it does not go on.
+    pub(super) fn step(&mut self) -> bool {
+        if self.unmasked() != 0 {
+            return true;
+        }
+        self.earlier |= self.raised;
+        self.raised = 0;
+        false
+    }
+
     /// Puts the flags into MXCSR; #XM (or #UD without CR4.OSXMMEXCPT) if one of them is not masked.
     #[inline(always)]
     pub(super) fn finish(self, cpu: &mut Cpu) -> Result<(), Trap> {
-        if self.raised == 0 { Ok(()) } else { self.report(cpu) }
+        if self.raised | self.earlier == 0 { Ok(()) } else { self.report(cpu) }
     }
 
     #[inline(never)]
     fn report(self, cpu: &mut Cpu) -> Result<(), Trap> {
-        let unmasked = self.raised & !(self.control >> bit::MASK_SHIFT) & bit::FLAGS;
+        let unmasked = self.unmasked();
         // What is found before computing is reported alone (SDM vol. 1, 11.5.2).
         let before = bit::IE | bit::DE | bit::ZE;
         let reported = if unmasked & before != 0 { self.raised & before } else { self.raised };
-        cpu.mxcsr |= reported;
+        cpu.mxcsr |= reported | self.earlier;
         if unmasked == 0 {
             Ok(())
         } else if cpu.cr4 & cr4::OSXMMEXCPT != 0 {

@@ -58,7 +58,7 @@ pub(super) fn round<T: Format>(c: &mut Context, value: Finite) -> T {
     };
     let smallest = 1 - T::BIAS;
     if exponent < smallest {
-        let unbounded = keep(significand).0;
+        let (unbounded, unbounded_inexact) = keep(significand);
         // Tiny after rounding as if the exponent were unbounded (SDM vol. 1, 4.9.1.5).
         let tiny = !(exponent == smallest - 1 && unbounded >> (T::FRACTION + 1) != 0);
         let shift = smallest.abs_diff(exponent);
@@ -68,11 +68,15 @@ pub(super) fn round<T: Format>(c: &mut Context, value: Finite) -> T {
             c.raise(bit::UE | bit::PE);
             return T::zero(negative);
         }
-        if tiny && (inexact || !c.is_masked(bit::UE)) {
+        let inexact = if tiny && !c.is_masked(bit::UE) {
+            // Nobody sees the denormal result; what a handler would compute is less inexact.
             c.raise(bit::UE);
-        }
+            unbounded_inexact
+        } else {
+            inexact
+        };
         if inexact {
-            c.raise(bit::PE);
+            c.raise(if tiny { bit::UE | bit::PE } else { bit::PE });
         }
         // A carry into the exponent field makes the smallest normal value.
         return T::signed(negative, kept);
@@ -82,7 +86,11 @@ pub(super) fn round<T: Format>(c: &mut Context, value: Finite) -> T {
     let field = exponent.saturating_add(T::BIAS - 1) as u64;
     let magnitude = if field < T::SPECIAL { (field << T::FRACTION) + kept } else { u64::MAX };
     if magnitude >= T::INFINITY {
-        c.raise(bit::OE | bit::PE);
+        c.raise(bit::OE);
+        // The result for those who mask overflow is never exact.
+        if inexact || c.is_masked(bit::OE) {
+            c.raise(bit::PE);
+        }
         return overflowed(rounding, negative);
     }
     if inexact {

@@ -26,7 +26,7 @@ fn finish<T: Format>(c: &mut Context, result: T, zero: bool, exact: impl FnOnce(
     if !(is_certain(result) || zero && result.is_zero()) {
         return None;
     }
-    if !c.is_sticky(bit::PE) && !result.is_zero() && !exact() {
+    if !c.is_known_inexact() && !result.is_zero() && !exact() {
         c.raise(bit::PE);
     }
     Some(result)

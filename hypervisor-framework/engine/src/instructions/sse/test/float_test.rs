@@ -2,7 +2,7 @@
 
 use super::engine::Machine;
 use super::operands::{Noise, doubles, integers, singles};
-use super::{AT_RSI, REGISTERS, State, compare};
+use super::{AT_RSI, REGISTERS, State, compare, compare_unmasked};
 
 /// How often each instruction is compared, per form, with a random mode each.
 const ROUNDS: usize = 1000;
@@ -173,4 +173,83 @@ fn singles_with_an_immediate_match_the_host() {
 #[test]
 fn doubles_with_an_immediate_match_the_host() {
     check_with_immediate(14, DOUBLES_WITH_IMMEDIATE, doubles);
+}
+
+/// Any exceptions not masked.
+fn check_unmasked(seed: u64, opcodes: &[(&str, &[u8])], imm: &[u8], vector: fn(&mut Noise) -> u128) {
+    let mut machine = Machine::new();
+    let mut noise = Noise::new(seed);
+    for (_, opcode) in opcodes {
+        let code = [opcode, &[REGISTERS][..], imm].concat();
+        for _ in 0..ROUNDS {
+            let mut state = state(&mut noise, vector);
+            state.mxcsr &= !noise.pick(&[0x1f80, 0x80, 0x100, 0x200, 0x400, 0x800, 0x1000, 0xc00]);
+            compare_unmasked(&mut machine, &code, &state);
+        }
+    }
+}
+
+#[test]
+fn unmasked_exceptions_match_the_host() {
+    check_unmasked(15, SINGLES, &[], singles);
+    check_unmasked(16, DOUBLES, &[], doubles);
+    check_unmasked(17, INTEGERS, &[], integers);
+    for imm in [0, 1, 2, 3, 0x44, 0xf1, 0xf3, 0xff] {
+        check_unmasked(18, SINGLES_WITH_IMMEDIATE, &[imm], singles);
+        check_unmasked(19, DOUBLES_WITH_IMMEDIATE, &[imm], doubles);
+    }
+}
+
+/// The host's estimates differ from ours, both within the documented error.
+#[test]
+fn estimates_are_close_enough() {
+    const BOUND: f64 = 1.5 / 4096.0;
+    let mut machine = Machine::new();
+    let mut noise = Noise::new(30);
+    for round in 0..20_000_u32 {
+        let value = if round < 4096 { 0x3f80_0000 + (round << 13) } else { noise.next() as u32 >> 1 };
+        let single = f32::from_bits(value);
+        if !single.is_normal() {
+            continue;
+        }
+        let single = f64::from(single);
+        // rcpss xmm0, xmm1; rsqrtss xmm0, xmm1
+        for (opcode, exact) in [(0x53, 1.0 / single), (0x52, 1.0 / single.sqrt())] {
+            let mut state = State::default();
+            state.xmm[1] = u128::from(value);
+            assert_eq!(machine.run(&[0xf3, 0x0f, opcode, 0xc1], &mut state), Ok(()));
+            assert_eq!(state.mxcsr, 0x1f80);
+            let estimate = f64::from(f32::from_bits(state.xmm[0] as u32));
+            if exact < f64::from(f32::MIN_POSITIVE) {
+                assert_eq!(estimate, 0.0, "{value:#x}");
+            } else {
+                assert!((estimate / exact - 1.0).abs() <= BOUND, "{value:#x}: {estimate} for {exact}");
+            }
+        }
+    }
+}
+
+/// Zeros, denormals, infinities and NaNs have exact answers.
+#[test]
+fn estimates_of_special_values_match_the_host() {
+    let mut machine = Machine::new();
+    let specials =
+        [0_u32, 1, 0x7f_ffff, 0x7f80_0000, 0x7f80_0001, 0x7fc0_1234, 0x7fff_ffff, 0x7f7f_ffff, 0x7f00_0000];
+    for value in specials {
+        for value in [value, value | 1 << 31] {
+            for opcode in [0x53, 0x52] {
+                // The root of a large value is not special.
+                if opcode == 0x52 && value < 0x7f80_0000 && value >= 0x80_0000 {
+                    continue;
+                }
+                for mxcsr in [0x1f80, 0x9fc0, 0] {
+                    let xmm = u128::from(value);
+                    let state = State { xmm: [1 << 100, xmm, xmm], mxcsr, ..State::default() };
+                    compare(&mut machine, &[0xf3, 0x0f, opcode, 0xc1], &state);
+                    let state = State { xmm: [0, xmm * 0x1_0000_0001, 0], mxcsr, ..State::default() };
+                    compare(&mut machine, &[0x0f, opcode, 0xc1], &state);
+                }
+            }
+        }
+    }
 }

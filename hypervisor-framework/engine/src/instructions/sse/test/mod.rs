@@ -5,13 +5,14 @@ mod engine;
 mod fault_test;
 mod float_test;
 mod integer_test;
-#[cfg(all(target_arch = "x86_64", unix))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod native;
 mod operands;
 mod shape_test;
 mod text_test;
 
 use crate::cpu::TrapCause;
+use crate::cpu::trap_vector as vector;
 
 /// Bytes of memory an instruction can reach, at RSI.
 pub(super) const MEMORY: usize = 64;
@@ -59,13 +60,35 @@ pub(super) fn compare(engine: &mut engine::Machine, code: &[u8], start: &State) 
         let mut ours = start.clone();
         let outcome = engine.run(code, &mut ours);
         assert_eq!(outcome, Ok(()), "{code:02x?} from {start:#x?}");
-        #[cfg(all(target_arch = "x86_64", unix))]
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         {
             let mut theirs = start.clone();
             native::run(code, &mut theirs);
             assert_eq!(ours, theirs, "{code:02x?} from {start:#x?}");
         }
     }
+}
+
+/// The same where exceptions are not masked: both complete, or both are stopped with the same flags.
+#[track_caller]
+pub(super) fn compare_unmasked(engine: &mut engine::Machine, code: &[u8], start: &State) {
+    let mut ours = start.clone();
+    let outcome = match engine.run(code, &mut ours) {
+        Err(cause) => {
+            assert_eq!(cause, TrapCause::Fault { vector: vector::XM, error_code: None });
+            Err(engine.cpu.mxcsr)
+        }
+        Ok(()) => Ok(()),
+    };
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    {
+        let mut theirs = start.clone();
+        let expected = native::run_unmasked(code, &mut theirs);
+        assert_eq!(outcome, expected, "{code:02x?} from {start:#x?}");
+        theirs.mxcsr = ours.mxcsr;
+        assert_eq!(ours, theirs, "{code:02x?} from {start:#x?}");
+    }
+    let _ = outcome;
 }
 
 /// The fault an instruction raises.

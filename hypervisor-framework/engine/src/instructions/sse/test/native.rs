@@ -2,9 +2,10 @@
 #![allow(unsafe_code)] // maps and calls machine code
 
 use std::arch::asm;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::c_void;
 use std::mem::offset_of;
+use std::sync::Once;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
@@ -21,6 +22,44 @@ fn page() -> *mut c_void {
     // SAFETY: a fresh anonymous mapping, never unmapped.
     let map = || unsafe { mmap_anonymous(std::ptr::null_mut(), SIZE, rights, MapFlags::PRIVATE) };
     CODE.with(|page| *page.get_or_init(|| map().expect("a page")))
+}
+
+thread_local! {
+    /// MXCSR when an exception that was not masked stopped the instruction.
+    static STOPPED: Cell<Option<u32>> = const { Cell::new(None) };
+    /// Where the code ends.
+    static RETURN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// SIGFPE: notes MXCSR, masks all exceptions, and goes on behind the instruction.
+extern "C" fn stopped(_signal: libc::c_int, _info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes a valid context to a handler installed with SA_SIGINFO; the signal is synchronous, so
+    // the thread-locals are in no intermediate state.
+    unsafe {
+        let context = &mut *context.cast::<libc::ucontext_t>();
+        let unit = &mut *context.uc_mcontext.fpregs;
+        STOPPED.set(Some(unit.mxcsr));
+        unit.mxcsr = 0x1f80;
+        context.uc_mcontext.gregs[libc::REG_RIP as usize] = RETURN.get() as i64;
+    }
+}
+
+/// Executes one instruction as [`run`] does; `Err` if an exception that is not masked stopped it, with MXCSR as then.
+pub(super) fn run_unmasked(code: &[u8], state: &mut State) -> Result<(), u32> {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        // SAFETY: the handler only touches the context and thread-locals; all zeros is an empty mask.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = stopped as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO;
+            assert_eq!(libc::sigaction(libc::SIGFPE, &action, std::ptr::null_mut()), 0);
+        }
+    });
+    RETURN.set(page() as usize + code.len());
+    STOPPED.set(None);
+    run(code, state);
+    STOPPED.get().map_or(Ok(()), Err)
 }
 
 /// Executes one instruction that touches no more than what is in `state`.
