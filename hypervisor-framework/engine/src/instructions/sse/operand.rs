@@ -1,4 +1,5 @@
 //! Operands in XMM registers and memory, and the shapes of instructions over them.
+#![allow(unsafe_code)] // one volatile read, see `xmm`
 
 use crate::block::{Exec, Op, Translator};
 use crate::cpu::control::{cr0, cr4};
@@ -21,9 +22,13 @@ fn blocked(cpu: &mut Cpu) -> Trap {
 }
 
 /// XMM register by operand number.
+///
+/// Most results are written as two halves. The volatile read keeps the compiler from reading both as one vector, which
+/// would have to wait until the halves have reached the cache.
 #[inline(always)]
 pub(super) fn xmm(cpu: &Cpu, register: u8) -> u128 {
-    cpu.xmm[register as usize & 15]
+    // SAFETY: a reference is valid for reads.
+    unsafe { std::ptr::read_volatile(&cpu.xmm[register as usize & 15]) }
 }
 
 #[inline(always)]

@@ -3,13 +3,23 @@
 use std::cmp::Ordering;
 
 use super::context::{Context, bit};
+use super::fast::is_ordinary;
 use super::format::Format;
-use crate::cpu::flags;
+use crate::cpu::flags::Flags;
 use crate::instructions::sse::lane::truth;
 
 /// How two values compare, `None` if not at all. Quiet NaNs are invalid to those who `signal` them.
 #[inline(always)]
-fn order<T: Format>(c: &mut Context, a: T, b: T, signal: bool) -> Option<Ordering> {
+pub(super) fn order<T: Format>(c: &mut Context, a: T, b: T, signal: bool) -> Option<Ordering> {
+    if is_ordinary(a) && is_ordinary(b) {
+        return a.host().partial_cmp(&b.host());
+    }
+    order_special(c, a, b, signal)
+}
+
+#[cold]
+#[inline(never)]
+fn order_special<T: Format>(c: &mut Context, a: T, b: T, signal: bool) -> Option<Ordering> {
     if a.is_nan() || b.is_nan() {
         if signal || a.is_signaling() || b.is_signaling() {
             c.raise(bit::IE);
@@ -57,13 +67,13 @@ pub(super) fn predicate<T: Format>(c: &mut Context, a: T, b: T, imm: u8) -> T {
     truth(holds ^ (imm & 4 != 0))
 }
 
-/// The flags of COMIS and UCOMIS.
+/// Sets the flags as COMIS and UCOMIS do (SDM vol. 2, UCOMISD): ZF, PF and CF; the others are 0.
 #[inline(always)]
-pub(super) fn flags<T: Format>(c: &mut Context, a: T, b: T, signal: bool) -> u64 {
-    match order(c, a, b, signal) {
-        Some(Ordering::Greater) => 0,
-        Some(Ordering::Less) => flags::bit::CF,
-        Some(Ordering::Equal) => flags::bit::ZF,
-        None => flags::bit::ZF | flags::bit::PF | flags::bit::CF,
-    }
+pub(super) fn set_flags(flags: &mut Flags, ordering: Option<Ordering>) {
+    let zero = matches!(ordering, None | Some(Ordering::Equal));
+    let carry = matches!(ordering, None | Some(Ordering::Less));
+    // 1 is positive and of odd parity, 0 of even parity.
+    let result = u64::from(!zero);
+    flags.set(result, result, carry, false);
+    flags.invert_parity = ordering == Some(Ordering::Equal);
 }

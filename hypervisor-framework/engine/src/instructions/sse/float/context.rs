@@ -154,12 +154,12 @@ impl Context {
 
     /// Puts the flags into MXCSR; #XM (or #UD without CR4.OSXMMEXCPT) if one of them is not masked.
     #[inline(always)]
-    pub(super) fn finish(self, cpu: &mut Cpu) -> Result<(), Trap> {
+    pub(super) fn finish(&self, cpu: &mut Cpu) -> Result<(), Trap> {
         if self.raised | self.earlier == 0 { Ok(()) } else { self.report(cpu) }
     }
 
     #[inline(never)]
-    fn report(self, cpu: &mut Cpu) -> Result<(), Trap> {
+    fn report(&self, cpu: &mut Cpu) -> Result<(), Trap> {
         let unmasked = self.unmasked();
         // What is found before computing is reported alone (SDM vol. 1, 11.5.2).
         let before = bit::IE | bit::DE | bit::ZE;

@@ -8,7 +8,7 @@ use super::context::{Context, Rounding, bit};
 use super::format::Format;
 
 #[inline(always)]
-fn is_ordinary<T: Format>(value: T) -> bool {
+pub(super) fn is_ordinary<T: Format>(value: T) -> bool {
     // Away from the top, so that no step of an error computation overflows.
     let exponent = value.exponent();
     exponent != 0 && exponent < T::SPECIAL - 1 || value.is_zero()
@@ -92,4 +92,46 @@ pub(super) fn sqrt<T: Format>(c: &mut Context, b: T) -> Option<T> {
     }
     let root = T::from_host(T::host_sqrt(b.host()));
     finish(c, root, false, || odd_part(significand(root) * significand(root)) == odd_part(significand(b)))
+}
+
+/// Truncation to an integer of `bits` bits, sign-extended.
+#[inline(always)]
+pub(super) fn truncate<T: Format>(c: &mut Context, value: T, bits: u32) -> Option<i64> {
+    let host: f64 = value.host().into();
+    // The power of two itself is out of range on one side only; denormals may be zeros.
+    let limit = if bits == 32 { 2_147_483_648.0 } else { 9_223_372_036_854_775_808.0 };
+    if !is_ordinary(value) || host.abs() >= limit {
+        return None;
+    }
+    let integer = host as i64;
+    if !c.is_known_inexact() && integer as f64 != host {
+        c.raise(bit::PE);
+    }
+    Some(integer)
+}
+
+/// A single as a double; exact but for denormals and NaNs.
+#[inline(always)]
+pub(super) fn widen(value: u32) -> Option<u64> {
+    is_ordinary(value).then(|| u64::from_host(f64::from(value.host())))
+}
+
+/// A double as a single.
+#[inline(always)]
+pub(super) fn narrow(c: &mut Context, value: u64) -> Option<u32> {
+    let single = value.host() as f32;
+    if !applies(c, value, value) || !is_certain(u32::from_host(single)) && !value.is_zero() {
+        return None;
+    }
+    if !c.is_known_inexact() && f64::from(single) != value.host() {
+        c.raise(bit::PE);
+    }
+    Some(u32::from_host(single))
+}
+
+/// An integer that the format holds exactly.
+#[inline(always)]
+pub(super) fn from_integer<T: Format>(value: i64) -> Option<T> {
+    let exact = value.unsigned_abs() >> (T::FRACTION + 1) == 0;
+    exact.then(|| T::from_host(T::host_integer(value)))
 }

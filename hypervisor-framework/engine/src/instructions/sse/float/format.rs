@@ -9,6 +9,7 @@ pub(in crate::instructions::sse) trait Format: Lane + PartialEq {
     /// The host's type of the same format.
     type Host: Copy
         + PartialOrd
+        + Into<f64>
         + Default
         + Add<Output = Self::Host>
         + Sub<Output = Self::Host>
@@ -28,6 +29,8 @@ pub(in crate::instructions::sse) trait Format: Lane + PartialEq {
     fn host(self) -> Self::Host;
     fn from_host(value: Self::Host) -> Self;
     fn host_sqrt(value: Self::Host) -> Self::Host;
+    /// The integer, rounded.
+    fn host_integer(value: i64) -> Self::Host;
 
     /// Position of the sign bit.
     const SIGN: u32 = if Self::FRACTION == 23 { 31 } else { 63 };
@@ -141,6 +144,11 @@ impl Format for u32 {
     fn host_sqrt(value: f32) -> f32 {
         value.sqrt()
     }
+
+    #[inline(always)]
+    fn host_integer(value: i64) -> f32 {
+        value as f32
+    }
 }
 
 impl Format for u64 {
@@ -172,5 +180,10 @@ impl Format for u64 {
     #[inline(always)]
     fn host_sqrt(value: f64) -> f64 {
         value.sqrt()
+    }
+
+    #[inline(always)]
+    fn host_integer(value: i64) -> f64 {
+        value as f64
     }
 }

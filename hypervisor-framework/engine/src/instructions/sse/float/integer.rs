@@ -4,7 +4,6 @@ use iced_x86::{Code, Mnemonic};
 
 use super::compare;
 use super::context::{Context, Rounding};
-use super::convert;
 use super::format::Format;
 use crate::block::{Exec, Mem, Op, Reg, Source, Translator, exec};
 use crate::cpu::{Cpu, Trap};
@@ -62,12 +61,13 @@ pub(in crate::instructions::sse) fn translate(t: &mut Translator<'_>) -> bool {
 }
 
 /// `S` is where the integer comes from, `T` the format, `I` the integer's size.
+#[inline(always)]
 fn from_integer<S: Source, T: Format, I: Scalar>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     ready(cpu)?;
     let unused = 64 - 8 * I::SIZE as u32;
     let value = (S::get::<I>(cpu, op)?.widen() << unused) as i64 >> unused;
     let mut context = Context::new(cpu.mxcsr);
-    let result: T = convert::from_integer(&mut context, value);
+    let result: T = super::from_integer(&mut context, value);
     context.finish(cpu)?;
     let mask = if T::FRACTION == 23 { LOW32 } else { LOW };
     let rest = xmm(cpu, op.dst) & !mask;
@@ -76,6 +76,7 @@ fn from_integer<S: Source, T: Format, I: Scalar>(cpu: &mut Cpu, op: &Op) -> Resu
 }
 
 /// The rounding (of MXCSR if none) and the bits of the integer.
+#[inline(always)]
 fn to_integer<S: Operand, T: Format>(
     cpu: &mut Cpu,
     op: &Op,
@@ -85,7 +86,7 @@ fn to_integer<S: Operand, T: Format>(
     let source = T::from_bits(S::get(cpu, op)? as u64);
     let mut context = Context::new(cpu.mxcsr);
     let rounding = rounding.unwrap_or(context.rounding());
-    let result = convert::to_integer(&mut context, source, rounding, bits);
+    let result = super::to_integer(&mut context, source, rounding, bits);
     context.finish(cpu)?;
     if bits == 32 {
         cpu.set_reg::<u32>(op.dst, result as u32);
@@ -96,13 +97,14 @@ fn to_integer<S: Operand, T: Format>(
 }
 
 /// COMIS and UCOMIS.
+#[inline(always)]
 fn order<S: Operand, T: Format>(cpu: &mut Cpu, op: &Op, signal: bool) -> Result<(), Trap> {
     ready(cpu)?;
     let b = T::from_bits(S::get(cpu, op)? as u64);
     let a = T::from_bits(xmm(cpu, op.dst) as u64);
     let mut context = Context::new(cpu.mxcsr);
-    let flags = compare::flags(&mut context, a, b, signal);
+    let ordering = compare::order(&mut context, a, b, signal);
     context.finish(cpu)?;
-    cpu.flags.set_arithmetic(flags);
+    compare::set_flags(&mut cpu.flags, ordering);
     Ok(())
 }

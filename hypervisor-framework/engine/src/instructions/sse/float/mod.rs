@@ -14,7 +14,7 @@ mod table;
 pub(super) use integer::translate;
 pub(super) use table::forms;
 
-use context::Context;
+use context::{Context, Rounding};
 use format::Format;
 
 use super::operand::{Operand, ready, set_xmm, xmm};
@@ -61,4 +61,26 @@ fn div<T: Format>(c: &mut Context, a: T, b: T) -> T {
 #[inline(always)]
 fn sqrt<T: Format>(c: &mut Context, b: T) -> T {
     fast::sqrt(c, b).unwrap_or_else(|| exact::sqrt(c, b))
+}
+
+#[inline(always)]
+fn widen(c: &mut Context, value: u32) -> u64 {
+    fast::widen(value).unwrap_or_else(|| convert::reformat(c, value))
+}
+
+#[inline(always)]
+fn narrow(c: &mut Context, value: u64) -> u32 {
+    fast::narrow(c, value).unwrap_or_else(|| convert::reformat(c, value))
+}
+
+/// An integer of `bits` bits, sign-extended.
+#[inline(always)]
+fn to_integer<T: Format>(c: &mut Context, value: T, rounding: Rounding, bits: u32) -> i64 {
+    let fast = if rounding == Rounding::Zero { fast::truncate(c, value, bits) } else { None };
+    fast.unwrap_or_else(|| convert::to_integer(c, value, rounding, bits))
+}
+
+#[inline(always)]
+fn from_integer<T: Format>(c: &mut Context, value: i64) -> T {
+    fast::from_integer(value).unwrap_or_else(|| convert::from_integer(c, value))
 }

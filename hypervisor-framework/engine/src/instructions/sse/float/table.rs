@@ -4,7 +4,10 @@ use iced_x86::Mnemonic;
 
 use super::context::{Context, Rounding};
 use super::format::Format;
-use super::{add, compare, compute, convert, div, dot, estimate, mul, sqrt, sub};
+use super::{
+    add, compare, compute, convert, div, dot, estimate, from_integer, mul, narrow, sqrt, sub, to_integer,
+    widen,
+};
 use crate::instructions::sse::lane::{LOW, LOW32, Lane, build, map, zip};
 use crate::instructions::sse::operand::{Aligned, Forms, forms};
 
@@ -152,24 +155,24 @@ fn comparisons(mnemonic: Mnemonic) -> Option<Forms> {
 fn conversions(mnemonic: Mnemonic) -> Option<Forms> {
     Some(match mnemonic {
         Mnemonic::Cvtss2sd => {
-            forms!(compute, u32, |c, a, b, _| { low::<u64>(a, convert::reformat(c, b as u32)) })
+            forms!(compute, u32, |c, a, b, _| { low::<u64>(a, widen(c, b as u32)) })
         }
         Mnemonic::Cvtsd2ss => {
-            forms!(compute, u64, |c, a, b, _| { low::<u32>(a, convert::reformat(c, b as u64)) })
+            forms!(compute, u64, |c, a, b, _| { low::<u32>(a, narrow(c, b as u64)) })
         }
         Mnemonic::Cvtps2pd => forms!(compute, u64, |c, _, b, _| {
             let lanes = u32::split(b);
-            build::<u64>(|i| convert::reformat(c, lanes[i]))
+            build::<u64>(|i| widen(c, lanes[i]))
         }),
         Mnemonic::Cvtpd2ps => {
-            forms!(compute, Aligned, |c, _, b, _| { halves(b, |b| convert::reformat::<u64, u32>(c, b)) })
+            forms!(compute, Aligned, |c, _, b, _| { halves(b, |b| narrow(c, b)) })
         }
-        Mnemonic::Cvtdq2ps => forms!(compute, Aligned, |c, _, b, _| {
-            map::<u32>(b, |b| convert::from_integer(c, i64::from(b as i32)))
-        }),
+        Mnemonic::Cvtdq2ps => {
+            forms!(compute, Aligned, |c, _, b, _| { map::<u32>(b, |b| from_integer(c, i64::from(b as i32))) })
+        }
         Mnemonic::Cvtdq2pd => forms!(compute, u64, |c, _, b, _| {
             let lanes = i32::split(b);
-            build::<u64>(|i| convert::from_integer(c, i64::from(lanes[i])))
+            build::<u64>(|i| from_integer(c, i64::from(lanes[i])))
         }),
         Mnemonic::Cvtps2dq => packed_source!(u32, |c: &mut Context, b, _| to_i32(c, b, c.rounding())),
         Mnemonic::Cvttps2dq => packed_source!(u32, |c, b, _| to_i32(c, b, Rounding::Zero)),
@@ -185,7 +188,7 @@ fn conversions(mnemonic: Mnemonic) -> Option<Forms> {
 }
 
 fn to_i32<T: Format>(c: &mut Context, value: T, rounding: Rounding) -> u32 {
-    convert::to_integer(c, value, rounding, 32) as u32
+    to_integer(c, value, rounding, 32) as u32
 }
 
 /// Two quadwords made doublewords; the high half is 0.

@@ -239,7 +239,7 @@ fn estimates_of_special_values_match_the_host() {
         for value in [value, value | 1 << 31] {
             for opcode in [0x53, 0x52] {
                 // The root of a large value is not special.
-                if opcode == 0x52 && value < 0x7f80_0000 && value >= 0x80_0000 {
+                if opcode == 0x52 && (0x80_0000..0x7f80_0000).contains(&value) {
                     continue;
                 }
                 for mxcsr in [0x1f80, 0x9fc0, 0] {
