@@ -9,6 +9,7 @@ mod exact;
 mod fast;
 mod format;
 mod integer;
+pub(crate) mod mixed;
 mod table;
 
 pub(super) use integer::translate;

@@ -31,6 +31,8 @@ pub(crate) struct Machine {
     region: Arc<HostRegion>,
     /// Where RSI points.
     pub(super) address: u64,
+    /// Added to what RSI has to make RDI.
+    pub(super) rdi_offset: u64,
 }
 
 impl Machine {
@@ -47,7 +49,7 @@ impl Machine {
         (code.base, code.limit, code.access_rights) = (0, u32::MAX, 0xa09b);
         cpu.set_segment(SegmentRegister::Cs, code);
         cpu.mmu.map = cpu.memory.snapshot();
-        Self { cpu, region, address: DATA + 0x100 }
+        Self { cpu, region, address: DATA + 0x100, rdi_offset: 0 }
     }
 
     fn write(&self, address: u64, bytes: &[u8]) {
@@ -78,7 +80,7 @@ impl Machine {
         cpu.regs[usize::from(gpr::RCX)] = state.rcx;
         cpu.regs[usize::from(gpr::RDX)] = state.rdx;
         cpu.regs[usize::from(gpr::RSI)] = address;
-        cpu.regs[usize::from(gpr::RDI)] = address;
+        cpu.regs[usize::from(gpr::RDI)] = address.wrapping_add(self.rdi_offset);
         cpu.flags.load(state.flags);
         cpu.rip = CODE;
         cpu.update_mode();

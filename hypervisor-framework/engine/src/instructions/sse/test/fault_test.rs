@@ -2,6 +2,7 @@
 
 use super::engine::{END, Machine};
 use super::{State, fault};
+use crate::SegmentRegister;
 use crate::cpu::TrapCause;
 use crate::cpu::control::{cr0, cr4};
 use crate::cpu::trap_vector as vector;
@@ -114,4 +115,28 @@ fn aes_and_carryless_products_are_undefined() {
     for code in [&[0x66, 0x0f, 0x38, 0xdc, 0xc1][..], &[0x66, 0x0f, 0x3a, 0x44, 0xc1, 0]] {
         assert_eq!(fault(&mut machine, code, &State::default()), exception(vector::UD));
     }
+}
+
+#[test]
+fn maskmovdqu_obeys_address_size_and_segment() {
+    let mut machine = Machine::new();
+    let start = State { xmm: [0x0123, 0x8080, 0], ..State::default() };
+    let mut expected = start.clone();
+    expected.memory[..2].copy_from_slice(&[0x23, 0x01]);
+    // With a 32-bit address.
+    machine.rdi_offset = 1 << 32;
+    let mut state = start.clone();
+    assert_eq!(machine.run(&[0x67, 0x66, 0x0f, 0xf7, 0xc1], &mut state), Ok(()));
+    assert_eq!(state, expected);
+    // Relative to FS.
+    machine.rdi_offset = 0x40_u64.wrapping_neg();
+    let mut segment = machine.cpu.segment(SegmentRegister::Fs);
+    segment.base = 0x40;
+    machine.cpu.set_segment(SegmentRegister::Fs, segment);
+    let mut state = start.clone();
+    assert_eq!(machine.run(&[0x64, 0x66, 0x0f, 0xf7, 0xc1], &mut state), Ok(()));
+    assert_eq!(state, expected);
+    // In the non-canonical half.
+    machine.rdi_offset = 1 << 47;
+    assert_eq!(fault(&mut machine, &[0x66, 0x0f, 0xf7, 0xc1], &start), TrapCause::BadAddress);
 }

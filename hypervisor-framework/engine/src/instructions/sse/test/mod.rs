@@ -5,6 +5,7 @@ mod engine;
 mod fault_test;
 mod float_test;
 mod integer_test;
+mod mixed_test;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod native;
 mod operands;
