@@ -68,11 +68,11 @@ fn conditions(order: Option<Ordering>) -> u16 {
 }
 
 fn finish(cpu: &mut Cpu, op: &Op, (order, flags): (Option<Ordering>, u16), pops: u8) {
-    if cpu.fpu.raise(flags) {
-        cpu.fpu.set_conditions(conditions(order));
-        for _ in 0..pops {
-            cpu.fpu.pop();
-        }
+    // The condition codes are set even where an unmasked exception keeps the stack as it is.
+    let done = cpu.fpu.raise(flags);
+    cpu.fpu.status = cpu.fpu.status & !status::ORDER | conditions(order);
+    for _ in 0..if done { pops } else { 0 } {
+        cpu.fpu.pop();
     }
     pointers::note_exception(cpu, op);
 }
@@ -116,17 +116,15 @@ fn to_flags<const QUIET: bool, const POP: bool>(cpu: &mut Cpu, op: &Op) -> Resul
         (Some(a), Some(b)) => compare(a, b, 0, QUIET),
         _ => STACK_UNDERFLOW,
     };
-    if cpu.fpu.raise(flags) {
-        let arithmetic = match order {
-            Some(Ordering::Greater) => 0,
-            Some(Ordering::Less) => bit::CF,
-            Some(Ordering::Equal) => bit::ZF,
-            None => bit::ZF | bit::PF | bit::CF,
-        };
-        cpu.flags.set_arithmetic(arithmetic);
-        if POP {
-            cpu.fpu.pop();
-        }
+    let arithmetic = match order {
+        Some(Ordering::Greater) => 0,
+        Some(Ordering::Less) => bit::CF,
+        Some(Ordering::Equal) => bit::ZF,
+        None => bit::ZF | bit::PF | bit::CF,
+    };
+    cpu.flags.set_arithmetic(arithmetic);
+    if cpu.fpu.raise(flags) && POP {
+        cpu.fpu.pop();
     }
     pointers::note_exception(cpu, op);
     Ok(())

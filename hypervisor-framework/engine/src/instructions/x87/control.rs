@@ -105,6 +105,7 @@ fn rotate<const BY: u8>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
 fn free<const POP: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     ready(cpu)?;
     pointers::note(cpu, op);
+    cpu.fpu.status &= !status::C1;
     cpu.fpu.free(op.dst);
     if POP {
         cpu.fpu.pop();

@@ -128,18 +128,18 @@ fn remainder<const NEAREST: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     match (fpu.get(0), fpu.get(1)) {
         (Some(st0), Some(st1)) => {
             let found = float::partial_remainder(st0, st1, kind, fpu.control);
-            if fpu.deliver(0, found.outcome) {
-                let conditions = match found.quotient {
-                    None => status::C2,
-                    Some(quotient) => {
-                        let bit = |i: u32, condition: u16| if quotient >> i & 1 != 0 { condition } else { 0 };
-                        bit(0, status::C1) | bit(1, status::C3) | bit(2, status::C0)
-                    }
-                };
-                fpu.set_conditions(conditions);
+            let done = fpu.deliver(0, found.outcome);
+            fpu.status &= !status::C2;
+            if done && !found.complete {
+                fpu.set_conditions(status::C2);
+            }
+            if done && let Some(quotient) = found.quotient {
+                let bit = |i: u32, condition: u16| if quotient >> i & 1 != 0 { condition } else { 0 };
+                fpu.set_conditions(bit(0, status::C1) | bit(1, status::C3) | bit(2, status::C0));
             }
         }
         _ => {
+            fpu.status &= !status::C2;
             fpu.deliver(0, Outcome::STACK_UNDERFLOW);
         }
     }

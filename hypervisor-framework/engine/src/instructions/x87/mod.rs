@@ -56,3 +56,6 @@ fn not_ready(cpu: &mut Cpu) -> Trap {
 fn available(cpu: &mut Cpu) -> Result<(), Trap> {
     if cpu.fpu_blocked & 1 != 0 { Err(cpu.fault(vector::NM)) } else { Ok(()) }
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod against_host;

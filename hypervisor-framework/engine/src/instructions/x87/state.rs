@@ -13,6 +13,8 @@ pub(super) mod status {
     pub(in super::super) const C3: u16 = 1 << 14;
     /// Busy: the same as ES.
     pub(in super::super) const BUSY: u16 = 1 << 15;
+    /// What comparisons answer in.
+    pub(in super::super) const ORDER: u16 = C0 | C2 | C3;
     pub(in super::super) const CONDITIONS: u16 = C0 | C1 | C2 | C3;
 }
 
@@ -108,14 +110,24 @@ impl Fpu {
         self.top = self.top.wrapping_add(1) & 7;
     }
 
-    /// Makes `value` the new ST(0), whose place is checked to be empty: flags SF and IE, with C1, and an indefinite
-    /// value if it is not.
+    /// Makes the outcome the new ST(0). If its place is not empty, that is a stack fault with C1 set.
     pub(super) fn push(&mut self, outcome: Outcome) {
-        let outcome = if self.get(7).is_some() {
-            Outcome { value: F80::INDEFINITE, flags: flag::IE | flag::SF | flag::C1 }
-        } else {
-            outcome
-        };
+        self.push_unchecked(if self.get(7).is_some() { Outcome::STACK_OVERFLOW } else { outcome });
+    }
+
+    /// As [`Self::push`], for a value widened from memory: a denormal one is delivered even when that is not masked.
+    pub(super) fn push_converted(&mut self, outcome: Outcome) {
+        let unmasked = self.control.unmasked(outcome.flags & flag::DE) != 0;
+        let delivered = unmasked && self.get(7).is_none();
+        self.push(outcome);
+        if delivered {
+            self.top = self.top.wrapping_sub(1) & 7;
+            self.set(0, outcome.value);
+        }
+    }
+
+    /// As [`Self::push`], with the stack checked already.
+    pub(super) fn push_unchecked(&mut self, outcome: Outcome) {
         if self.raise(outcome.flags) {
             self.top = self.top.wrapping_sub(1) & 7;
             self.set(0, outcome.value);

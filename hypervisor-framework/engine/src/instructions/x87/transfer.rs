@@ -99,7 +99,7 @@ fn load<T: Operand>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     } else {
         outcome
     };
-    cpu.fpu.push(outcome);
+    cpu.fpu.push_converted(outcome);
     pointers::note_exception(cpu, op);
     Ok(())
 }
@@ -216,8 +216,10 @@ fn store_i64<const TRUNCATE: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
 fn load_register(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     ready(cpu)?;
     pointers::note(cpu, op);
-    let outcome = cpu.fpu.get(op.src).map_or(Outcome::STACK_UNDERFLOW, Outcome::exact);
-    cpu.fpu.push(outcome);
+    match cpu.fpu.get(op.src) {
+        Some(value) => cpu.fpu.push(Outcome::exact(value)),
+        None => cpu.fpu.push_unchecked(Outcome::STACK_UNDERFLOW),
+    }
     pointers::note_exception(cpu, op);
     Ok(())
 }
@@ -254,7 +256,6 @@ fn conditional<const CONDITION: u8>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> 
     let fpu = &mut cpu.fpu;
     match (fpu.get(0), fpu.get(op.src)) {
         (Some(_), Some(value)) => {
-            fpu.raise(0);
             if holds {
                 fpu.set(0, value);
             }

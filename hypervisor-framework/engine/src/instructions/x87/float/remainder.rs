@@ -18,13 +18,15 @@ pub(crate) enum Quotient {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Partial {
     pub(crate) outcome: Outcome,
-    /// The low bits of the quotient; `None` when the reduction is not complete.
+    /// The reduction is complete (or there is nothing to reduce).
+    pub(crate) complete: bool,
+    /// The low bits of the quotient, if there is one and it is complete.
     pub(crate) quotient: Option<u64>,
 }
 
 impl Partial {
     fn special(outcome: Outcome) -> Self {
-        Self { outcome, quotient: Some(0) }
+        Self { outcome, complete: true, quotient: None }
     }
 }
 
@@ -39,7 +41,14 @@ pub(crate) fn partial_remainder(a: F80, b: F80, kind: Quotient, control: Control
     }
     let flags = if ca == Class::Denormal || cb == Class::Denormal { flag::DE } else { 0 };
     if ca == Class::Zero || cb == Class::Infinity {
-        return Partial::special(Outcome::exact(a).with(flags));
+        let outcome = if ca == Class::Zero {
+            Outcome::exact(a)
+        } else {
+            let (exponent, significand) = a.normalised();
+            finish(a.negative(), exponent, u128::from(significand), control)
+        };
+        let outcome = outcome.with(flags);
+        return Partial { outcome, complete: true, quotient: Some(0) };
     }
     let ((ea, sa), (eb, sb)) = (a.normalised(), b.normalised());
     let difference = ea - eb;
@@ -47,7 +56,7 @@ pub(crate) fn partial_remainder(a: F80, b: F80, kind: Quotient, control: Control
     if difference < if nearest { -1 } else { 0 } {
         // Less than half of the divisor: the quotient is 0.
         let value = finish(a.negative(), ea, u128::from(sa), control);
-        return Partial { outcome: value.with(flags), quotient: Some(0) };
+        return Partial { outcome: value.with(flags), complete: true, quotient: Some(0) };
     }
     let divisor = u128::from(sb);
     if difference >= 64 {
@@ -55,7 +64,7 @@ pub(crate) fn partial_remainder(a: F80, b: F80, kind: Quotient, control: Control
         let n = difference & 31 | 32;
         let rest = (u128::from(sa) << n) % divisor;
         let outcome = finish(a.negative(), eb + difference - n, rest, control).with(flags);
-        return Partial { outcome, quotient: None };
+        return Partial { outcome, complete: false, quotient: None };
     }
     // For a difference of −1 in half units of the divisor's last place.
     let half_units = u32::from(difference < 0);
@@ -72,7 +81,7 @@ pub(crate) fn partial_remainder(a: F80, b: F80, kind: Quotient, control: Control
         negative = a.negative();
     }
     let outcome = finish(negative, exponent, rest, control).with(flags);
-    Partial { outcome, quotient: Some(quotient) }
+    Partial { outcome, complete: true, quotient: Some(quotient) }
 }
 
 /// `rest` / 2^63 × 2^(`exponent` − bias), which is exact unless it is denormal and underflow is not masked.

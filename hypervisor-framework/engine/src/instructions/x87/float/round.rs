@@ -67,6 +67,10 @@ impl Outcome {
     /// The masked response to the use of an empty register.
     pub(crate) const STACK_UNDERFLOW: Self = Self { value: F80::INDEFINITE, flags: flag::IE | flag::SF };
 
+    /// The masked response to a push onto a full stack.
+    pub(crate) const STACK_OVERFLOW: Self =
+        Self { value: F80::INDEFINITE, flags: flag::IE | flag::SF | flag::C1 };
+
     pub(crate) const fn exact(value: F80) -> Self {
         Self { value, flags: 0 }
     }
@@ -142,9 +146,12 @@ pub(super) fn round(
     let tiny = result_exponent <= 0;
     if tiny && control.unmasked(flag::UE) != 0 {
         let wrapped = result_exponent + WRAP;
-        let value =
-            if wrapped > 0 { pack(negative, wrapped, rounded.significand) } else { F80::zero(negative) };
-        return Outcome { value, flags: flags | flag::UE };
+        if wrapped > 0 {
+            let value = pack(negative, wrapped, rounded.significand);
+            return Outcome { value, flags: flags | flag::UE };
+        }
+        // Too small even so, as only FSCALE's can be.
+        return Outcome { value: F80::zero(negative), flags: flag::UE | flag::PE };
     }
     let denormal = shift_right_sticky(significand, exponent.unsigned_abs().saturating_add(1));
     let rounded = round_bits(denormal, drop, negative, rounding);
@@ -169,12 +176,12 @@ fn pack(negative: bool, exponent: i32, significand: u128) -> F80 {
 fn overflow(negative: bool, exponent: i32, rounded: &Rounded, precision: u32, control: Control) -> Outcome {
     if control.unmasked(flag::OE) != 0 {
         let wrapped = exponent - WRAP;
-        let value = if wrapped < SPECIAL {
-            pack(negative, wrapped, rounded.significand)
-        } else {
-            F80::infinity(negative)
-        };
-        return Outcome { value, flags: flag::OE | rounding_flags(rounded) };
+        if wrapped < SPECIAL {
+            let value = pack(negative, wrapped, rounded.significand);
+            return Outcome { value, flags: flag::OE | rounding_flags(rounded) };
+        }
+        // Too large even so, as only FSCALE's can be.
+        return Outcome { value: F80::infinity(negative), flags: flag::OE | flag::PE | flag::C1 };
     }
     let to_infinity = match control.rounding() {
         Rounding::Nearest => true,
