@@ -3,7 +3,7 @@
 use iced_x86::{Code, Mnemonic, Register};
 
 use super::state::status;
-use super::{available, not_ready, pointers, ready};
+use super::{available, mmx, pointers, ready};
 use crate::block::{Op, Translator, exec};
 use crate::cpu::control::cr0;
 use crate::cpu::{Cpu, Trap, gpr, trap_vector as vector};
@@ -113,14 +113,8 @@ fn free<const POP: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     Ok(())
 }
 
-/// EMMS is an MMX instruction: #UD where x87's would raise #NM for CR0.EM.
 fn empty(cpu: &mut Cpu, _op: &Op) -> Result<(), Trap> {
-    if cpu.cr0 & cr0::EM != 0 {
-        return Err(cpu.undefined());
-    }
-    if cpu.fpu_blocked & 1 != 0 || cpu.fpu.pending() {
-        return Err(not_ready(cpu));
-    }
-    cpu.fpu.valid = 0;
+    mmx::ready(cpu)?;
+    (cpu.fpu.top, cpu.fpu.valid) = (0, 0);
     Ok(())
 }

@@ -194,9 +194,9 @@ fn out_of_range(cpu: &mut Cpu) -> Result<(), Trap> {
     Ok(())
 }
 
-/// Is ST(0) beyond the range of the circular functions?
+/// Is ST(0) beyond the range of the circular functions of two results? A stack fault comes first.
 fn beyond(cpu: &Cpu) -> bool {
-    cpu.fpu.get(0).is_some_and(float::beyond_circular)
+    cpu.fpu.get(7).is_none() && cpu.fpu.get(0).is_some_and(float::beyond_circular)
 }
 
 fn tangent(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {

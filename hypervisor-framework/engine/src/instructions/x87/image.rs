@@ -22,8 +22,8 @@ pub enum XsaveImageError {
         /// XSTATE_BV.
         state: u64,
     },
-    /// The image is compacted, or reserved bytes of its header are not 0.
-    #[error("the XSAVE header beyond XSTATE_BV is not 0: not a standard-format image")]
+    /// The image is compacted, or bytes 16–23 of its header are not 0.
+    #[error("bytes 8 to 23 of the XSAVE header are not 0: not a standard-format image")]
     NotStandard,
     /// MXCSR has bits set that do not exist.
     #[error("MXCSR {mxcsr:#x} has reserved bits set")]
@@ -81,7 +81,7 @@ impl Cpu {
         if state & !(X87 | SSE) != 0 {
             return Err(XsaveImageError::UnknownComponents { state });
         }
-        if reserved.iter().any(|&byte| byte != 0) {
+        if reserved[..16].iter().any(|&byte| byte != 0) {
             return Err(XsaveImageError::NotStandard);
         }
         let Some(mxcsr) = legacy::get_mxcsr(region) else {

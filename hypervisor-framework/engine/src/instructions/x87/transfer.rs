@@ -17,7 +17,8 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
     let exec = match t.insn.mnemonic() {
         Mnemonic::Fld => exec!(load_register),
         Mnemonic::Fst => exec!(store_register::<false>),
-        Mnemonic::Fstp | Mnemonic::Fstpnce => exec!(store_register::<true>),
+        Mnemonic::Fstp => exec!(store_register::<true>),
+        Mnemonic::Fstpnce => exec!(store_register_unchecked),
         Mnemonic::Fxch => exec!(exchange),
         Mnemonic::Fcmovb => exec!(conditional::<2>),
         Mnemonic::Fcmovnb => exec!(conditional::<3>),
@@ -232,6 +233,17 @@ fn store_register<const POP: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
         cpu.fpu.pop();
     }
     pointers::note_exception(cpu, op);
+    Ok(())
+}
+
+/// An FSTP that does not mind an empty ST(0); no manual has it, all processors do.
+fn store_register_unchecked(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
+    ready(cpu)?;
+    pointers::note(cpu, op);
+    let value = cpu.fpu.registers[cpu.fpu.number(0)];
+    cpu.fpu.raise(0);
+    cpu.fpu.set(op.dst, value);
+    cpu.fpu.pop();
     Ok(())
 }
 

@@ -96,7 +96,7 @@ fn check(cpu: &mut Cpu, op: &Op, supervisor: bool) -> Result<u64, Trap> {
         return Err(cpu.fault(vector::NM));
     }
     let address = cpu.address(op);
-    if supervisor && cpu.cpl != 0 || address % ALIGNMENT != 0 {
+    if supervisor && cpu.cpl != 0 || !address.is_multiple_of(ALIGNMENT) {
         return Err(cpu.general_protection());
     }
     Ok(address)
@@ -154,14 +154,14 @@ struct Header {
     state: u64,
     /// XCOMP_BV
     compaction: u64,
-    /// The rest has bits set.
-    reserved: bool,
+    /// The rest.
+    reserved: [u64; HEADER / 8 - 2],
 }
 
 impl Header {
     fn of(words: &[u64; HEADER / 8]) -> Self {
-        let [state, compaction, rest @ ..] = *words;
-        Self { state, compaction, reserved: rest.iter().any(|&word| word != 0) }
+        let [state, compaction, reserved @ ..] = *words;
+        Self { state, compaction, reserved }
     }
 
     fn compacted(&self) -> bool {
@@ -173,9 +173,11 @@ impl Header {
         let subset = |bits: u64, of: u64| bits & !of == 0;
         if self.compacted() {
             let components = self.compaction & !COMPACTED;
-            subset(components, enabled) && subset(self.state, components) && !self.reserved
+            subset(components, enabled) && subset(self.state, components) && self.reserved == [0; _]
         } else {
-            !supervisor && subset(self.state, enabled) && self.compaction == 0 && !self.reserved
+            // Of the reserved bytes only 16 to 23 are looked at.
+            let clear = self.compaction == 0 && self.reserved[0] == 0;
+            !supervisor && subset(self.state, enabled) && clear
         }
     }
 }

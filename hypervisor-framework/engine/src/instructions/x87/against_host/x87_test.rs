@@ -119,3 +119,21 @@ fn register_forms_equal_the_host() {
     }
     pair.finish();
 }
+
+/// Encodings that no manual lists since the 387's, which every processor has.
+#[test]
+fn aliases_equal_the_host() {
+    let mut random = Random(14);
+    let mut pair = Pair::new();
+    let ranges = [(0xd9, 0xd8), (0xdc, 0xd0), (0xdc, 0xd8), (0xdd, 0xc8), (0xde, 0xd0), (0xdf, 0xc0)];
+    let more = [(0xdf, 0xc8), (0xdf, 0xd0), (0xdf, 0xd8)];
+    for (escape, first) in ranges.into_iter().chain(more) {
+        for i in 0..8 {
+            for _ in 0..1000 {
+                let state = random.x87_state();
+                pair.compare(&[escape, first + i], &state);
+            }
+        }
+    }
+    pair.finish();
+}

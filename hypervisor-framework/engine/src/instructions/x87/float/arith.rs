@@ -155,7 +155,7 @@ pub(crate) fn divide(a: F80, b: F80, extra: u16, control: Control) -> Outcome {
     let divisor = u128::from(sb);
     let dividend = u128::from(sa) << 63;
     let (high, rest) = (dividend / divisor, (dividend % divisor) << 64);
-    let quotient = high << 64 | rest / divisor | u128::from(rest % divisor != 0);
+    let quotient = (high << 64) | (rest / divisor) | u128::from(rest % divisor != 0);
     let shift = quotient.leading_zeros();
     round(negative, ea - eb + BIAS - shift as i32, quotient << shift, control.precision(), control)
         .with(flags)

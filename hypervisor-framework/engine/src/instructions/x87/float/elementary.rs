@@ -168,7 +168,15 @@ pub(crate) fn logarithm(x: F80, y: F80, control: Control) -> Outcome {
     }
     let (log, exact) = logarithm_base_2(Wide::of(x));
     let product = log.multiply(Wide::of(y));
-    if exact { product.rounded(control) } else { product.inexact(control) }.with(flags)
+    let outcome = if exact {
+        // Processors report the exact results of powers of two as inexact all the same.
+        let outcome = product.rounded(control);
+        let tiny = outcome.value.class() == Class::Denormal;
+        outcome.with(if tiny { flag::PE | flag::UE } else { flag::PE })
+    } else {
+        product.inexact(control)
+    };
+    outcome.with(flags)
 }
 
 fn infinite_logarithm(y: F80, class: Class) -> Outcome {
@@ -278,7 +286,7 @@ fn reduce(x: F80) -> Option<Angle> {
     let second = shift - first;
     let dividend = u128::from(x.significand) << first;
     let (mut quarters, mut rest) = (dividend / REDUCTION_PI, dividend % REDUCTION_PI);
-    quarters = quarters << second | (rest << second) / REDUCTION_PI;
+    quarters = (quarters << second) | ((rest << second) / REDUCTION_PI);
     rest = (rest << second) % REDUCTION_PI;
     let over = rest * 2 > REDUCTION_PI;
     if over {
