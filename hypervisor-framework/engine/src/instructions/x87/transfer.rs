@@ -240,9 +240,10 @@ fn store_register<const POP: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
 fn store_register_unchecked(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     ready(cpu)?;
     pointers::note(cpu, op);
-    let value = cpu.fpu.registers[cpu.fpu.number(0)];
     cpu.fpu.raise(0);
-    cpu.fpu.set(op.dst, value);
+    if let Some(value) = cpu.fpu.get(0) {
+        cpu.fpu.set(op.dst, value);
+    }
     cpu.fpu.pop();
     Ok(())
 }
