@@ -30,8 +30,8 @@ const REDUCTION_PI: u128 = 0xc_90fd_aa22_168c_234c;
 
 /// 1 in fixed point with 127 bits of fraction, which the series are summed in.
 const FIXED_ONE: u128 = 1 << 127;
-/// Below 2^−`TINY` the second term of a series is beyond 128 bits.
-const TINY: i32 = -64;
+/// Below 2^`TINY` the second term of a series only tells on which side of the first the result is.
+const TINY: i32 = -60;
 
 /// 1/(2k+1)! for k from 0.
 const SINE_TERMS: [u128; 16] = factorials(1);

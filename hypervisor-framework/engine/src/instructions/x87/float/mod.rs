@@ -47,3 +47,8 @@ pub(super) mod flag {
     /// The six exceptions.
     pub(in super::super) const EXCEPTIONS: u16 = 0x3f;
 }
+
+#[cfg(test)]
+mod elementary_test;
+#[cfg(test)]
+mod oracle_test;
