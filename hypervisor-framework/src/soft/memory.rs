@@ -230,3 +230,7 @@ fn checked_end(gpa: u64, size: usize, offset: u64) -> Result<u64, ReturnCode> {
         _ => Err(ReturnCode::BAD_ARGUMENT),
     }
 }
+
+#[cfg(test)]
+#[path = "memory_test.rs"]
+mod memory_test;
