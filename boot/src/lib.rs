@@ -22,6 +22,8 @@ mod initramfs;
 mod kernel;
 mod memory;
 mod plan;
+#[cfg(test)]
+mod synthetic;
 mod unpack;
 
 pub use acpi::{AcpiConfig, AcpiError, AcpiTables};
