@@ -1,0 +1,1 @@
+//! The software provider: the framework’s API over the CPU engine.

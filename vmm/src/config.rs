@@ -1,0 +1,210 @@
+//! What a machine is made of: plain data, the same for the command line, a file and an embedding program.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The smallest guest memory, bytes. No kernel runs in less; boot-time structures need about 1 MiB of it.
+pub const MIN_MEMORY_BYTES: u64 = 2 << 20;
+
+/// The largest guest memory, bytes: keeps every guest-physical address within the 39 bits that each CPU with EPT has.
+pub const MAX_MEMORY_BYTES: u64 = 256 << 30;
+
+/// Guest memory is a multiple of this many bytes: the largest host page (16 KiB) fits, and a page-table entry of the guest.
+pub const MEMORY_STEP_BYTES: u64 = 1 << 20;
+
+/// The largest number of vCPUs: what xAPIC identifiers address, 0xff being the broadcast.
+pub const MAX_CPUS: u32 = 64;
+
+/// The command line a guest gets when none is given: console on COM1, and a reboot at once after a panic, so that the
+/// panic ends the run (see [`crate::StopReason::Panic`]) instead of hanging it.
+pub const DEFAULT_CMDLINE: &str = "console=ttyS0 panic=-1";
+
+/// A whole machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineConfig {
+    /// Guest memory in bytes, a multiple of 1 MiB.
+    pub memory_bytes: u64,
+    /// Number of vCPUs, 1–64.
+    #[serde(default = "one")]
+    pub cpus: u32,
+    /// What to boot.
+    pub boot: BootConfig,
+    /// What COM1 is connected to.
+    #[serde(default)]
+    pub serial: SerialBackend,
+    /// What happens when the guest resets itself.
+    #[serde(default)]
+    pub on_reboot: OnReboot,
+    /// The run ends with [`crate::StopReason::Timeout`] after this long, counted from the start of the run.
+    #[serde(default)]
+    pub timeout: Option<Duration>,
+    /// The run ends with [`crate::StopReason::ExpectMatched`] when the console shows this regular expression.
+    ///
+    /// Syntax of the regex crate, matched on bytes; `^` and `$` match at lines. A match spans at most 16 KiB.
+    #[serde(default)]
+    pub expect: Option<String>,
+    /// An I/O port whose writes end the run with [`crate::StopReason::DebugExit`]; for guest test programs.
+    #[serde(default)]
+    pub debug_exit_port: Option<u16>,
+}
+
+/// Kernel, initramfs and command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootConfig {
+    /// Kernel file: a bzImage or an ELF vmlinux.
+    pub kernel: PathBuf,
+    /// Initramfs file: a cpio archive, raw or compressed.
+    #[serde(default)]
+    pub initrd: Option<PathBuf>,
+    /// Kernel command line.
+    #[serde(default = "default_cmdline")]
+    pub cmdline: String,
+    /// Who unpacks compressed payloads.
+    #[serde(default)]
+    pub unpack: UnpackBy,
+}
+
+/// Who unpacks the kernel's payload and the initramfs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnpackBy {
+    /// The VMM, natively, before the first guest instruction.
+    #[default]
+    Host,
+    /// The guest's own code, as on hardware.
+    Guest,
+}
+
+/// What a serial port is connected to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SerialBackend {
+    /// Standard input and output of the process. A terminal is put into raw mode meanwhile.
+    #[default]
+    Stdio,
+    /// A pseudo-terminal; its path is told with [`crate::Event::PtyReady`].
+    Pty,
+    /// Output goes to a file, created or truncated; there is no input.
+    File(PathBuf),
+    /// A listening Unix socket; one client at a time, output without a client is dropped.
+    Socket(PathBuf),
+    /// Output is dropped, there is no input.
+    Null,
+}
+
+/// What happens when the guest resets itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnReboot {
+    /// The machine is reset in place and boots again.
+    #[default]
+    Reset,
+    /// The run ends with [`crate::StopReason::Reset`].
+    Exit,
+}
+
+/// Which provider of virtual CPUs to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// The host's Hypervisor.framework where it works, else the software engine.
+    #[default]
+    Auto,
+    /// Hypervisor.framework or nothing.
+    Hvf,
+    /// The software engine.
+    Soft,
+}
+
+/// A [`MachineConfig`] that describes no machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Too little or too much memory.
+    #[error("memory: {bytes} bytes is outside {} MiB..={} GiB", MIN_MEMORY_BYTES >> 20, MAX_MEMORY_BYTES >> 30)]
+    MemorySize {
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// Memory that is no multiple of [`MEMORY_STEP_BYTES`].
+    #[error("memory: {bytes} bytes is not a multiple of 1 MiB")]
+    MemoryStep {
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// Too few or too many vCPUs.
+    #[error("cpus: {cpus} is outside 1..={MAX_CPUS}")]
+    Cpus {
+        /// vCPUs asked for.
+        cpus: u32,
+    },
+    /// The pattern does not parse.
+    #[error("expect: {reason}")]
+    Expect {
+        /// The regex parser's words, on one line.
+        reason: String,
+    },
+}
+
+impl MachineConfig {
+    /// A machine with one vCPU that boots `boot`, its console on standard input and output.
+    pub fn new(memory_bytes: u64, boot: BootConfig) -> Self {
+        Self {
+            memory_bytes,
+            cpus: one(),
+            boot,
+            serial: SerialBackend::default(),
+            on_reboot: OnReboot::default(),
+            timeout: None,
+            expect: None,
+            debug_exit_port: None,
+        }
+    }
+
+    /// Checks what can be checked without touching a file.
+    ///
+    /// # Errors
+    /// Names the field and the value.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check_memory(self.memory_bytes)?;
+        check_cpus(self.cpus)?;
+        self.expect.as_deref().map_or(Ok(()), |pattern| crate::console::ExpectPattern::new(pattern).map(drop))
+    }
+}
+
+/// Is this a size guest memory can have?
+///
+/// # Errors
+/// [`ConfigError::MemorySize`] or [`ConfigError::MemoryStep`].
+pub fn check_memory(bytes: u64) -> Result<(), ConfigError> {
+    if !(MIN_MEMORY_BYTES..=MAX_MEMORY_BYTES).contains(&bytes) {
+        return Err(ConfigError::MemorySize { bytes });
+    }
+    if !bytes.is_multiple_of(MEMORY_STEP_BYTES) {
+        return Err(ConfigError::MemoryStep { bytes });
+    }
+    Ok(())
+}
+
+/// Is this a number of vCPUs a machine can have?
+///
+/// # Errors
+/// [`ConfigError::Cpus`].
+pub fn check_cpus(cpus: u32) -> Result<(), ConfigError> {
+    if (1..=MAX_CPUS).contains(&cpus) { Ok(()) } else { Err(ConfigError::Cpus { cpus }) }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_cmdline() -> String {
+    DEFAULT_CMDLINE.to_owned()
+}
+
+#[cfg(test)]
+#[path = "config_test.rs"]
+mod config_test;

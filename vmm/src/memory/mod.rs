@@ -1,0 +1,7 @@
+//! Guest-physical memory: what lies where, and the RAM behind it.
+
+mod map;
+mod ram;
+
+pub use map::{MapError, MemoryMap, Region, RegionKind};
+pub use ram::{GuestMemory, GuestRam, RamError};

@@ -1,0 +1,113 @@
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+
+use hypervisor_framework::x86_64::{MemoryFlags, VcpuOptions, VcpuTicket};
+use hypervisor_framework::{Error, HostRegion, Result, ReturnCode};
+
+use super::*;
+
+/// Counts interrupts, does nothing else.
+#[derive(Default)]
+pub(crate) struct CountingVm(AtomicUsize);
+
+fn unsupported<T>() -> Result<T> {
+    Err(Error { call: "test", code: ReturnCode::UNSUPPORTED })
+}
+
+impl Vm for CountingVm {
+    fn map(&self, _: &Arc<HostRegion>, _: usize, _: u64, _: usize, _: MemoryFlags) -> Result<()> {
+        unsupported()
+    }
+    fn unmap(&self, _: u64, _: usize) -> Result<()> {
+        unsupported()
+    }
+    fn protect(&self, _: u64, _: usize, _: MemoryFlags) -> Result<()> {
+        unsupported()
+    }
+    fn sync_tsc(&self, _: u64) -> Result<()> {
+        unsupported()
+    }
+    fn vcpu_ticket(&self, _: VcpuOptions) -> Result<Box<dyn VcpuTicket>> {
+        unsupported()
+    }
+    fn interrupt(&self, vcpus: &[VcpuId]) -> Result<()> {
+        self.0.fetch_add(vcpus.len(), Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+fn bell() -> (Arc<CountingVm>, Arc<Doorbell>) {
+    let vm = Arc::new(CountingVm::default());
+    let bell = Arc::new(Doorbell::new(vm.clone()));
+    bell.set_id(0);
+    (vm, bell)
+}
+
+#[test]
+fn a_ring_outside_keeps_the_vcpu_from_entering_once() {
+    let (vm, bell) = bell();
+    bell.answer();
+    bell.ring();
+    assert!(!bell.enter());
+    bell.answer();
+    assert!(bell.enter());
+    assert_eq!(vm.0.load(Ordering::SeqCst), 0, "nobody was in the guest");
+}
+
+#[test]
+fn a_ring_in_the_guest_interrupts() {
+    let (vm, bell) = bell();
+    bell.answer();
+    assert!(bell.enter());
+    bell.ring();
+    assert_eq!(vm.0.load(Ordering::SeqCst), 1);
+    bell.leave();
+    bell.ring();
+    assert_eq!(vm.0.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_ring_before_sleep_is_not_slept_through() {
+    let (_, bell) = bell();
+    bell.answer();
+    bell.ring();
+    bell.sleep_until(None);
+}
+
+#[test]
+fn sleep_ends_at_its_time() {
+    let (_, bell) = bell();
+    bell.answer();
+    bell.sleep_until(Some(Instant::now()));
+    bell.sleep_until(Some(Instant::now() + Duration::from_millis(1)));
+}
+
+#[test]
+fn rings_from_another_thread_always_wake() {
+    const ROUNDS: usize = 2000;
+    let (_, bell) = bell();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let sent = Arc::new(AtomicUsize::new(0));
+    let ringer = {
+        let (bell, seen, sent) = (bell.clone(), seen.clone(), sent.clone());
+        thread::spawn(move || {
+            for round in 1..=ROUNDS {
+                sent.store(round, Ordering::SeqCst);
+                bell.ring();
+                while seen.load(Ordering::SeqCst) < round {
+                    thread::yield_now();
+                }
+            }
+        })
+    };
+    while seen.load(Ordering::SeqCst) < ROUNDS {
+        bell.answer();
+        let news = sent.load(Ordering::SeqCst);
+        if news > seen.load(Ordering::SeqCst) {
+            seen.store(news, Ordering::SeqCst);
+            continue;
+        }
+        bell.sleep_until(None);
+    }
+    ringer.join().unwrap();
+}

@@ -1,0 +1,7 @@
+//! vCPU threads, whatever the architecture: how they are kicked, held and stopped.
+
+mod doorbell;
+mod group;
+
+pub(crate) use doorbell::Doorbell;
+pub(crate) use group::{Hold, Order, VcpuGroup};
