@@ -1,9 +1,12 @@
 //! Decompression, bounded: a stream's format is known by its first bytes, its output never exceeds the caller's limit.
 
 mod lz4;
+pub(crate) mod store;
 mod streams;
 
 use std::fmt;
+
+pub use store::{KeptData, UnpackedStore};
 
 /// Who unpacks a compressed kernel payload or initramfs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,24 @@ pub enum Unpack {
     Host,
     /// The guest's own code, the classic way: files are placed as they are.
     Guest,
+}
+
+/// How files are loaded.
+#[derive(Clone, Copy)]
+pub struct LoadOptions<'s> {
+    /// Who unpacks.
+    pub unpack: Unpack,
+    /// The unpacked size in bytes that is not exceeded: the guest's RAM size is the natural choice.
+    pub max_unpacked: u64,
+    /// Where unpacked data is kept between runs, if anywhere.
+    pub store: Option<&'s dyn UnpackedStore>,
+}
+
+impl LoadOptions<'_> {
+    /// The bound as a size in memory.
+    pub(crate) fn limit(&self) -> usize {
+        usize::try_from(self.max_unpacked).unwrap_or(usize::MAX)
+    }
 }
 
 /// A compression format, known by its first bytes.
