@@ -113,6 +113,9 @@ impl ElfKernel {
         let wrong = |detail: String| Err(ElfError::Wrong(detail));
         let header_cut = |needed| ElfError::Truncated { what: "the ELF header", needed };
         let ident: &[u8; 16] = file.first_chunk().ok_or(header_cut(16))?;
+        if !is_elf(ident) {
+            return wrong("it has no ELF magic".to_owned());
+        }
         let is_64bit = match ident[4] {
             CLASS_32 => false,
             CLASS_64 => true,

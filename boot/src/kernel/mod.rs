@@ -121,6 +121,10 @@ impl<'a> KernelImage<'a> {
             Unpack::Guest => None,
         };
         let (layout, entry, compression, bytes) = match vmlinux {
+            Some(Vmlinux { bytes, .. }) if !elf::is_elf(&bytes) => {
+                let detail = "its payload is no vmlinux; try --unpack guest".to_owned();
+                return Err(KernelError::Damaged { file: file.to_owned(), detail });
+            }
             Some(Vmlinux { compression, bytes }) => {
                 let elf = parse_elf(&bytes, file)?;
                 let entry = if elf.is_64bit { EntryPoint::Linux64 } else { EntryPoint::Linux32 };
