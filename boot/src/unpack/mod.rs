@@ -3,6 +3,7 @@
 mod lz4;
 pub(crate) mod store;
 mod streams;
+mod zstd;
 
 use std::fmt;
 
@@ -124,10 +125,14 @@ pub enum UnpackError {
     },
 }
 
+/// How far a claim about content is believed: the content's size as a multiple of the data's. Real kernels and initramfs
+/// stay below 20; what unpacks to more is unpacked too, only not into memory taken at once.
+const MOST_GROWTH: usize = 64;
+
 /// Unpacks the one stream of `format` that `data` begins with, appends its content to `out`, and returns how many bytes of
 /// `data` it took.
 ///
-/// `out` never grows beyond `limit` bytes in all; decoders' own buffers are bounded by constants of [`streams`].
+/// `out` has `limit` bytes at most afterwards; decoders' own buffers are bounded by constants of [`streams`].
 /// `size_hint` is the content's size where something in the file claims to know it; it is only a hint.
 ///
 /// # Errors
@@ -139,17 +144,16 @@ pub(crate) fn unpack(
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Result<usize, UnpackError> {
-    // A false hint costs address space, no memory: pages are touched as they are filled. Where even that fails, growing
-    // step by step may still do.
-    let _ = out.try_reserve_exact(size_hint.min(limit.saturating_sub(out.len())));
+    let room = limit.saturating_sub(out.len());
+    let size_hint = size_hint.min(room).min(data.len().saturating_mul(MOST_GROWTH));
     match format {
-        Compression::Gzip => streams::gzip(data, out, limit),
-        Compression::Xz => streams::xz(data, out, limit),
-        Compression::Lzma => streams::lzma(data, out, limit),
-        Compression::Bzip2 => streams::bzip2(data, out, limit),
-        Compression::Zstd => streams::zstd(data, out, limit),
+        Compression::Gzip => streams::gzip(data, size_hint, out, limit),
+        Compression::Xz => streams::xz(data, size_hint, out, limit),
+        Compression::Lzma => streams::lzma(data, size_hint, out, limit),
+        Compression::Bzip2 => streams::bzip2(data, size_hint, out, limit),
+        Compression::Zstd => zstd::unpack(data, size_hint, out, limit),
         Compression::Lz4Legacy => lz4::legacy(data, out, limit),
-        Compression::Lz4Frame => streams::lz4_frame(data, out, limit),
+        Compression::Lz4Frame => streams::lz4_frame(data, size_hint, out, limit),
         Compression::Lzo => Err(UnpackError::Unsupported { format }),
     }
 }
