@@ -12,6 +12,8 @@ pub mod isa_irq {
     pub const TIMER: u8 = 0;
     /// The I/O APIC pin of [`TIMER`]; the MADT carries an interrupt source override for it.
     pub const TIMER_IO_APIC_PIN: u8 = 2;
+    /// The keyboard controller.
+    pub const KEYBOARD: u8 = 1;
     /// Between the two 8259; no device has it.
     pub const CASCADE: u8 = 2;
     /// COM1.
