@@ -74,6 +74,8 @@ pub mod port {
     /// PCI configuration address and data; the byte at 0xcf9 is the reset register.
     pub const PCI_CONFIG: [PortWindow; 1] =
         [PortWindow { base: 0xcf8, len: 8, first_offset: 0, native: Width::Four }];
+    /// Ports for PCI I/O BARs.
+    pub const PCI_WINDOW: std::ops::Range<u64> = 0xc000..0x1_0000;
     /// The reset register, for the FADT (value [`crate::power::RESET_VALUE`]).
     pub const RESET: u16 = 0xcf9;
 }
