@@ -25,6 +25,9 @@ pub mod serial;
 pub mod time;
 pub mod timer;
 
+#[cfg(test)]
+mod any_access;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks `mutex`, also after a panic elsewhere poisoned it: device state is plain values, valid at every step.
