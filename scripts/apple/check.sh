@@ -54,7 +54,7 @@ stub() {
     {
         printf -- '--- !tapi-tbd\ntbd-version: 4\ntargets: [ %s ]\ninstall-name: %s\nexports:\n' "$3" "'$2'"
         printf '  - targets: [ %s ]\n    symbols:\n' "$3"
-        sort -u | sed "s/.*/      - '_&'/"
+        sort -u | sed "s/^=/-/; t; s/^/_/; " | sed "s/^-//; s/.*/      - '&'/"
         echo ...
     } > "$1"
 }
