@@ -57,7 +57,7 @@ fuzz: tools ## fuzz every target for a while (SECONDS_EACH=60)
 	scripts/fuzz.sh long
 
 bench: tools guests ## measure against QEMU's software emulation on this machine
-	@scripts/need.sh qemu-system-x86_64:qemu-system-x86
+	@scripts/need.sh qemu-system-x86_64:qemu-system-x86 lz4:lz4 xz:xz-utils zstd:zstd
 	$(CARGO) build --locked --release -p rvmm
 	scripts/bench.py
 
