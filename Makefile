@@ -11,7 +11,7 @@ CMDLINE ?= console=ttyS0 quiet
 export RVMM_GUESTS := $(CURDIR)/cache/guests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo guests guests-all tools build test check check-apple check-apple-types fuzz fuzz-short bench clean
+.PHONY: help demo guests guests-all tools build test check check-apple check-apple-types fuzz bench matrix clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -60,6 +60,9 @@ bench: tools guests ## measure against QEMU's software emulation on this machine
 	@scripts/need.sh qemu-system-x86_64:qemu-system-x86 lz4:lz4 xz:xz-utils zstd:zstd
 	$(CARGO) build --locked --release -p rvmm
 	scripts/bench.py
+
+matrix: build ## boot every guest there is with one and two vCPUs and run its checks (make guests-all first)
+	scripts/matrix.sh
 
 clean: ## remove what was built and fetched
 	$(CARGO) clean

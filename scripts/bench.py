@@ -10,7 +10,6 @@ Usage: scripts/bench.py [--runs N] [--guest NAME] [--cpus N] [--only boot|idle] 
 import argparse
 import json
 import os
-import re
 import select
 import shutil
 import statistics
@@ -142,15 +141,11 @@ def boot_surely(subject):
 
 
 def find_report(*streams):
-    """The report among a program's output: the last line that is a JSON object with phases, or one over lines."""
+    """The report among a program's output: a line that is a JSON object."""
     for stream in streams:
-        text = stream.decode(errors="replace")
-        for line in reversed(text.splitlines()):
+        for line in reversed(stream.decode(errors="replace").splitlines()):
             if line.startswith("{") and '"phases"' in line:
-                return json.loads(line)
-        over_lines = re.search(r"^\{\s*$.*^\}\s*$", text, re.MULTILINE | re.DOTALL)
-        if over_lines and '"phases"' in over_lines.group():
-            return json.loads(over_lines.group())
+                return json.loads(line)["report"]
     return None
 
 
