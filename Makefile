@@ -24,7 +24,7 @@ demo: tools guests ## boot the guest to a shell on this terminal (GUEST=cloud|ge
 	    --memory $(MEMORY) --cpus $(CPUS) --cmdline '$(CMDLINE)'
 
 tools:
-	@scripts/need.sh cargo:rust cc:gcc git:git python3:python3
+	@scripts/need.sh cargo:rust cc:gcc /usr/include/stdio.h:libc6-dev git:git python3:python3
 
 guests: ## make the guests from Debian's packages
 	@fixtures/guest/make.sh cloud generic

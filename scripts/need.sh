@@ -1,11 +1,15 @@
 #!/bin/sh
-# Sees to it that commands are there; installs Debian packages for those that are not.
-#   scripts/need.sh COMMAND:PACKAGE...
+# Sees to it that commands and files are there; installs Debian packages for those that are not.
+#   scripts/need.sh COMMAND-OR-ABSOLUTE-PATH:PACKAGE...
 set -eu
 
 packages=
 for pair in "$@"; do
-    command -v "${pair%%:*}" > /dev/null || packages="$packages ${pair#*:}"
+    case $pair in
+        /*) [ ! -e "${pair%%:*}" ] || continue ;;
+        *) ! command -v "${pair%%:*}" > /dev/null || continue ;;
+    esac
+    packages="$packages ${pair#*:}"
 done
 [ -n "$packages" ] || exit 0
 
