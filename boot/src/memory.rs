@@ -102,3 +102,114 @@ pub struct E820Entry {
     /// Use.
     pub kind: E820Kind,
 }
+
+/// Where the legacy hole begins: the extended BIOS data area of a PC with 639 KiB of low memory.
+pub(crate) const LOW_RAM_END: u64 = 0x9_fc00;
+
+/// Where the legacy hole ends.
+pub(crate) const HIGH_RAM_START: u64 = 0x10_0000;
+
+/// Entries the zero page has room for.
+const E820_MAX: usize = 128;
+
+impl MemoryLayout {
+    /// Bytes of RAM in all.
+    pub fn ram_size(&self) -> u64 {
+        self.ram.iter().fold(0, |sum, range| sum.saturating_add(range.size))
+    }
+
+    /// The end of the highest RAM range.
+    pub fn ram_end(&self) -> u64 {
+        self.ram.iter().map(GpaRange::end).max().unwrap_or(0)
+    }
+
+    /// RAM in order, ranges that touch made one.
+    pub(crate) fn sorted_ram(&self) -> Result<Vec<GpaRange>, LayoutError> {
+        for range in self.ram.iter().chain(&self.reserved) {
+            if range.start.checked_add(range.size).is_none() {
+                return Err(LayoutError::Wraps { start: range.start, size: range.size });
+            }
+        }
+        let mut sorted = self.ram.clone();
+        sorted.retain(|range| range.size != 0);
+        sorted.sort_unstable();
+        let mut ram: Vec<GpaRange> = Vec::new();
+        for range in sorted {
+            match ram.last_mut() {
+                Some(last) if last.overlaps(&range) => return Err(LayoutError::RamOverlap(*last, range)),
+                Some(last) if last.end() == range.start => last.size += range.size,
+                _ => ram.push(range),
+            }
+        }
+        let found = ram.first().filter(|range| range.start == 0).map_or(0, |range| range.size);
+        if found < HIGH_RAM_START {
+            return Err(LayoutError::NoLowMemory { needed: HIGH_RAM_START, found });
+        }
+        Ok(ram)
+    }
+
+    /// RAM the guest may use: RAM without the legacy hole and without reserved ranges.
+    pub(crate) fn usable_ram(&self) -> Result<Vec<GpaRange>, LayoutError> {
+        let hole = GpaRange::between(LOW_RAM_END, HIGH_RAM_START);
+        let mut usable = self.sorted_ram()?;
+        for taken in self.reserved.iter().chain([&hole]) {
+            usable = subtract(&usable, taken);
+        }
+        Ok(usable)
+    }
+
+    /// The memory map: usable RAM, `acpi` as ACPI memory, and the reserved ranges.
+    pub(crate) fn e820(&self, acpi: Option<GpaRange>) -> Result<Vec<E820Entry>, LayoutError> {
+        let mut reserved = self.reserved.clone();
+        reserved.push(GpaRange::between(LOW_RAM_END, 0xa_0000));
+        reserved.push(GpaRange::between(0xe_0000, HIGH_RAM_START));
+        let mut reserved = merge(reserved);
+        if let Some(acpi) = acpi {
+            reserved = subtract(&reserved, &acpi);
+        }
+        let entry = |kind| move |range: GpaRange| E820Entry { range, kind };
+        let mut map: Vec<E820Entry> = self.usable_ram()?.into_iter().map(entry(E820Kind::Ram)).collect();
+        map.extend(reserved.into_iter().map(entry(E820Kind::Reserved)));
+        map.extend(acpi.map(entry(E820Kind::Acpi)));
+        map.sort_unstable_by_key(|entry| entry.range);
+        if map.len() > E820_MAX {
+            return Err(LayoutError::TooManyEntries(map.len()));
+        }
+        Ok(map)
+    }
+}
+
+/// What of `ranges` lies outside `taken`.
+pub(crate) fn subtract(ranges: &[GpaRange], taken: &GpaRange) -> Vec<GpaRange> {
+    let mut left = Vec::with_capacity(ranges.len() + 1);
+    for range in ranges {
+        if !range.overlaps(taken) {
+            left.push(*range);
+            continue;
+        }
+        let below = GpaRange::between(range.start, taken.start);
+        let above = GpaRange::between(taken.end(), range.end());
+        left.extend([below, above].into_iter().filter(|part| part.size != 0));
+    }
+    left
+}
+
+/// The same addresses as ranges that neither touch nor overlap, in order.
+fn merge(mut ranges: Vec<GpaRange>) -> Vec<GpaRange> {
+    ranges.retain(|range| range.size != 0);
+    ranges.sort_unstable();
+    let mut merged: Vec<GpaRange> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end() => {
+                last.size = last.end().max(range.end()) - last.start;
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+#[path = "memory_test.rs"]
+mod memory_test;

@@ -45,6 +45,21 @@ impl ReturnCode {
         if self == Self::SUCCESS { Ok(()) } else { Err(Error { call, code: self }) }
     }
 
+    /// What a person can do about it, for the codes `hv_vm_create` answers.
+    pub fn advice(self) -> Option<&'static str> {
+        Some(match self {
+            Self::DENIED => {
+                "the program is not signed with the entitlement com.apple.security.hypervisor; \
+                 sign it: codesign --force --sign - --entitlements <plist> <program>"
+            }
+            Self::BUSY => "this process already has a virtual machine; the framework allows one per process",
+            Self::NO_DEVICE => "this CPU cannot virtualize",
+            Self::UNSUPPORTED => "this host does not offer virtualization, as inside most virtual machines",
+            Self::NO_RESOURCES => "the host is out of memory or virtual machines",
+            _ => return None,
+        })
+    }
+
     /// The constant's name in hv_error.h, if it is one of them.
     pub fn name(self) -> Option<&'static str> {
         Some(match self {

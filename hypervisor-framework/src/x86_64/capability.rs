@@ -84,6 +84,32 @@ impl std::fmt::Debug for VmxCapability {
     }
 }
 
+/// `hv_vmx_msr_info_t`: what the framework tells about MSRs it manages (macOS 11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct MsrInfo(pub u32);
+
+impl MsrInfo {
+    /// The value of IA32_ARCH_CAPABILITIES.
+    pub const ARCH_CAPABILITIES: Self = Self(0);
+    /// The value of IA32_PERF_CAPABILITIES.
+    pub const PERF_CAPABILITIES: Self = Self(1);
+    /// Valid bits of IA32_PERFEVTSELx.
+    pub const VALID_PERFEVNTSEL: Self = Self(2);
+    /// Valid bits of IA32_FIXED_CTR_CTRL.
+    pub const VALID_FIXED_CTR_CTRL: Self = Self(3);
+    /// Valid bits of IA32_PERF_GLOBAL_CTRL.
+    pub const VALID_GLOBAL_CTRL: Self = Self(4);
+    /// Valid bits of IA32_PERF_GLOBAL_STATUS.
+    pub const VALID_GLOBAL_STATUS: Self = Self(5);
+    /// Valid bits of IA32_DEBUGCTL.
+    pub const VALID_DEBUGCTL: Self = Self(6);
+    /// Valid bits of IA32_SPEC_CTRL.
+    pub const VALID_SPEC_CTRL: Self = Self(7);
+    /// Must the guest have IA32_SPEC_CTRL?
+    pub const NEED_SPEC_CTRL: Self = Self(8);
+}
+
 /// The control value nearest to `want` that `capability` (ids 0–4) allows: required bits set, others it lacks cleared.
 pub fn canonical_control(want: u32, capability: u64) -> u32 {
     let must = capability as u32;

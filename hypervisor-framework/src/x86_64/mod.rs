@@ -17,7 +17,7 @@ mod reg;
 mod segment;
 pub mod vmcs;
 
-pub use capability::{Capability, VmxCapability, canonical_control};
+pub use capability::{Capability, MsrInfo, VmxCapability, canonical_control};
 pub use controls::{
     ActivityState, EntryControls, ExitControls, Interruptibility, PinBased, ProcBased, ProcBased2,
 };
@@ -61,6 +61,9 @@ pub trait Hypervisor: Send + Sync {
 
     /// `hv_capability`.
     fn capability(&self, capability: Capability) -> Result<u64>;
+
+    /// `hv_vmx_get_msr_info` (macOS 11).
+    fn msr_info(&self, info: MsrInfo) -> Result<u64>;
 }
 
 /// A virtual machine. Dropping the last reference destroys it (`hv_vm_destroy`).
@@ -87,6 +90,9 @@ pub trait Vm: Send + Sync {
 
     /// `hv_vm_sync_tsc`: the guest's TSC reads `tsc` now, on all vCPUs.
     fn sync_tsc(&self, tsc: u64) -> Result<()>;
+
+    /// `hv_tsc_clock` (macOS 11): the clock that [`Vcpu::set_tsc_relative`] refers to, in TSC ticks.
+    fn tsc_clock(&self) -> Result<u64>;
 
     /// A ticket for one more vCPU; `hv_vcpu_create` happens on the thread that claims it.
     fn vcpu_ticket(&self, options: VcpuOptions) -> Result<Box<dyn VcpuTicket>>;
@@ -146,11 +152,22 @@ pub trait Vcpu {
     /// `hv_vcpu_invalidate_tlb`.
     fn invalidate_tlb(&mut self) -> Result<()>;
 
+    /// `hv_vmx_vcpu_set_apic_address`: the guest physical page whose accesses exit with reason 44 when
+    /// [`ProcBased2::VIRTUAL_APIC`] is set.
+    fn set_apic_address(&mut self, gpa: u64) -> Result<()>;
+
     /// `hv_vcpu_set_tsc_relative` (macOS 11): guest TSC = `hv_tsc_clock()` + offset.
     fn set_tsc_relative(&mut self, offset: i64) -> Result<()>;
 
     /// `hv_vcpu_get_exec_time`, in nanoseconds of time spent in the guest.
     fn exec_time_ns(&self) -> Result<u64>;
+
+    /// `hv_vcpu_get_idle_time` (macOS 12), in nanoseconds; [`crate::ReturnCode::UNSUPPORTED`] on older systems.
+    fn idle_time_ns(&self) -> Result<u64>;
+
+    /// `hv_vcpu_vmx_status` (macOS 12): the host's flags after the last failed VM entry, for reports;
+    /// [`crate::ReturnCode::UNSUPPORTED`] on older systems.
+    fn vmx_status(&self) -> Result<u32>;
 
     /// `hv_vcpu_run`: also returns for exits the framework has already handled (lazy EPT fills, host interrupts).
     /// Answers the raw exit reason field (VMCS 4402).

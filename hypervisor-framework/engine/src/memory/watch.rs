@@ -38,8 +38,13 @@ impl WriteWatch {
         *self.pages.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
     }
 
+    /// Do both watch the same region?
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pages, &other.pages)
+    }
+
     /// Does this page hold translated code?
-    pub(super) fn has_code(&self, page: usize) -> bool {
+    pub(crate) fn has_code(&self, page: usize) -> bool {
         self.pages.code.get(page).is_some_and(|flag| flag.load(Ordering::SeqCst) != 0)
     }
 
@@ -51,7 +56,10 @@ impl WriteWatch {
 
 impl fmt::Debug for WriteWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteWatch").field("pages", &self.pages.code.len()).field("offset", &self.offset).finish()
+        f.debug_struct("WriteWatch")
+            .field("pages", &self.pages.code.len())
+            .field("offset", &self.offset)
+            .finish()
     }
 }
 

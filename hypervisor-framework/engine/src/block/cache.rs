@@ -1,0 +1,177 @@
+//! Finding blocks: by host page and offset, and quickly by instruction pointer.
+
+use std::collections::HashMap;
+
+use super::Block;
+use crate::memory::PAGE_SIZE;
+use crate::mmu::Flush;
+
+/// Index of a block in the cache.
+pub(crate) type BlockId = u32;
+/// No block.
+pub(crate) const NO_BLOCK: BlockId = u32::MAX;
+
+/// log2 of the entries of the jump cache.
+const JUMP_BITS: u32 = 13;
+/// log2 of the entries that the addresses of one page share, so that a page can be forgotten by itself.
+const JUMP_PAGE_BITS: u32 = 6;
+/// Micro-ops kept before everything is dropped: 32 bytes each.
+const MAX_OPS: usize = 4 << 20;
+
+/// By linear instruction pointer and mode.
+#[derive(Clone, Copy)]
+struct Jump {
+    linear: u64,
+    mode: u8,
+    global: bool,
+    block: BlockId,
+}
+
+const NO_JUMP: Jump = Jump { linear: u64::MAX, mode: 0, global: false, block: NO_BLOCK };
+
+/// The translated blocks of one CPU.
+pub(crate) struct BlockCache {
+    blocks: Vec<Block>,
+    /// Host page → (offset in page, mode) → block.
+    pages: HashMap<usize, Vec<(u16, u8, BlockId)>, PageHash>,
+    jumps: Box<[Jump]>,
+    ops: usize,
+    /// Blocks translated since the start.
+    pub(crate) translated: u64,
+    /// Blocks dropped because their code was overwritten.
+    pub(crate) dropped: u64,
+}
+
+/// Page addresses need no strong hash.
+#[derive(Default, Clone)]
+pub(crate) struct PageHash(u64);
+
+impl std::hash::BuildHasher for PageHash {
+    type Hasher = Self;
+    fn build_hasher(&self) -> Self {
+        Self(0)
+    }
+}
+
+impl std::hash::Hasher for PageHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+    fn write_usize(&mut self, value: usize) {
+        self.0 = (self.0 ^ value as u64 >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+}
+
+impl BlockCache {
+    pub(crate) fn new() -> Self {
+        Self {
+            blocks: Vec::new(),
+            pages: HashMap::default(),
+            jumps: vec![NO_JUMP; 1 << JUMP_BITS].into_boxed_slice(),
+            ops: 0,
+            translated: 0,
+            dropped: 0,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, id: BlockId) -> Option<&Block> {
+        self.blocks.get(id as usize)
+    }
+
+    #[inline(always)]
+    fn jump_index(linear: u64) -> usize {
+        let page = linear >> 12 ^ linear >> (12 + JUMP_BITS - JUMP_PAGE_BITS);
+        let low = (linear ^ linear >> JUMP_PAGE_BITS) & ((1 << JUMP_PAGE_BITS) - 1);
+        ((page << JUMP_PAGE_BITS | low) & ((1 << JUMP_BITS) - 1)) as usize
+    }
+
+    /// The block at a linear address, if it was found there lately and nothing has changed since.
+    #[inline(always)]
+    pub(crate) fn jump(&self, linear: u64, mode: u8) -> Option<BlockId> {
+        let jump = self.jumps.get(Self::jump_index(linear))?;
+        (jump.linear == linear && jump.mode == mode).then_some(jump.block)
+    }
+
+    /// Remembers a block for [`Self::jump`].
+    pub(crate) fn remember(&mut self, linear: u64, mode: u8, global: bool, block: BlockId) {
+        if let Some(jump) = self.jumps.get_mut(Self::jump_index(linear)) {
+            *jump = Jump { linear, mode, global, block };
+        }
+    }
+
+    /// Forgets jumps after a change of translations.
+    pub(crate) fn flush_jumps(&mut self, flush: Flush) {
+        match flush {
+            Flush::None => {}
+            Flush::All => self.jumps.fill(NO_JUMP),
+            Flush::NonGlobal => {
+                for jump in self.jumps.iter_mut().filter(|jump| !jump.global) {
+                    *jump = NO_JUMP;
+                }
+            }
+            Flush::Page(page) => {
+                let first = Self::jump_index(page) & !((1 << JUMP_PAGE_BITS) - 1);
+                for jump in self.jumps.iter_mut().skip(first).take(1 << JUMP_PAGE_BITS) {
+                    *jump = NO_JUMP;
+                }
+            }
+        }
+    }
+
+    /// The block at an offset of a host page.
+    pub(crate) fn find(&self, host: usize, mode: u8) -> Option<BlockId> {
+        let offset = (host & (PAGE_SIZE - 1)) as u16;
+        let blocks = self.pages.get(&(host & !(PAGE_SIZE - 1)))?;
+        blocks.iter().find(|(o, m, _)| *o == offset && *m == mode).map(|(_, _, id)| *id)
+    }
+
+    /// Adds a block.
+    pub(crate) fn insert(&mut self, host_page: usize, mode: u8, block: Block) -> BlockId {
+        if self.ops + block.ops.len() > MAX_OPS || self.blocks.len() >= NO_BLOCK as usize - 1 {
+            self.clear();
+        }
+        self.translated += 1;
+        self.ops += block.ops.len();
+        let id = self.blocks.len() as BlockId;
+        let offset = block.offset;
+        self.blocks.push(block);
+        self.pages.entry(host_page).or_default().push((offset, mode, id));
+        id
+    }
+
+    /// Drops the blocks of a host page.
+    pub(crate) fn drop_page(&mut self, host_page: usize) {
+        let Some(blocks) = self.pages.remove(&host_page) else { return };
+        for (_, _, id) in blocks {
+            if let Some(block) = self.blocks.get_mut(id as usize) {
+                block.dead.set(true);
+                self.ops -= block.ops.len();
+                block.ops = Box::default();
+                self.dropped += 1;
+            }
+        }
+        self.jumps.fill(NO_JUMP);
+    }
+
+    /// Drops everything.
+    pub(crate) fn clear(&mut self) {
+        self.blocks.clear();
+        self.pages.clear();
+        self.jumps.fill(NO_JUMP);
+        self.ops = 0;
+    }
+
+    /// Bytes the blocks and their look-up take.
+    pub(crate) fn footprint(&self) -> usize {
+        self.ops * size_of::<super::Op>()
+            + self.blocks.capacity() * size_of::<Block>()
+            + size_of_val(&*self.jumps)
+            + self.pages.values().map(|page| page.capacity() * 8 + 64).sum::<usize>()
+    }
+}

@@ -1,0 +1,305 @@
+//! Running a CPU: dispatch of blocks, traps and exits.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::TimeSource;
+use crate::block::{BlockCache, BlockId, Flow, NO_BLOCK, build};
+use crate::cpu::control::Mode;
+use crate::cpu::flags::bit;
+use crate::cpu::{Cpu, Interruptibility, Trap, slot};
+use crate::exit::{Access, Exit, Reason};
+use crate::intercept::Controls;
+use crate::memory::{Mailbox, Message, PAGE_SIZE, PhysicalMemory, pending};
+use crate::mmu::Flush;
+
+/// Guest instructions between looks at the clock.
+const CLOCK_INTERVAL: u64 = 20_000;
+
+/// A CPU with its translated code.
+pub struct Engine {
+    /// Registers and policy; change them between runs only.
+    pub cpu: Cpu,
+    cache: BlockCache,
+}
+
+/// Makes a running CPU leave the guest, from any thread.
+#[derive(Debug, Clone)]
+pub struct Kicker(Arc<Mailbox>);
+
+impl Kicker {
+    /// A CPU in the guest exits with [`Reason::Kicked`]; one outside does not notice.
+    pub fn kick(&self) {
+        self.0.kick();
+    }
+}
+
+/// Counts of a CPU's work, for reports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Guest instructions executed.
+    pub instructions: u64,
+    /// Blocks translated.
+    pub blocks_translated: u64,
+    /// Blocks dropped because their code was overwritten.
+    pub blocks_dropped: u64,
+    /// TLB fills.
+    pub tlb_fills: u64,
+    /// Bytes of blocks, look-up tables and TLB.
+    pub cache_bytes: usize,
+}
+
+impl Engine {
+    /// A CPU in its reset state.
+    pub fn new(memory: &Arc<PhysicalMemory>, time: Arc<dyn TimeSource>) -> Self {
+        Self { cpu: Cpu::new(Arc::clone(memory), time), cache: BlockCache::new() }
+    }
+
+    /// What makes this CPU leave the guest.
+    pub fn kicker(&self) -> Kicker {
+        Kicker(Arc::clone(&self.cpu.mailbox))
+    }
+
+    /// Counts so far.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            instructions: self.cpu.instructions,
+            blocks_translated: self.cache.translated,
+            blocks_dropped: self.cache.dropped,
+            tlb_fills: self.cpu.mmu.fills,
+            cache_bytes: self.cache.footprint() + self.cpu.mmu.footprint(),
+        }
+    }
+
+    /// Runs the guest until something leaves it. `deadline` is looked at every few microseconds of guest work.
+    pub fn run(&mut self, deadline: Option<Instant>) -> Exit {
+        let mailbox = Arc::clone(&self.cpu.mailbox);
+        mailbox.set_in_guest(true);
+        let exit = self.run_inside(deadline);
+        mailbox.set_in_guest(false);
+        exit
+    }
+
+    fn run_inside(&mut self, deadline: Option<Instant>) -> Exit {
+        self.cpu.delivering = None;
+        self.cpu.nmi_unblocked_by_iret = false;
+        self.serve_mail();
+        self.cpu.update_mode();
+        if let Some(event) = self.cpu.injected.take() {
+            if let Err(exit) = self.cpu.deliver_injected(event) {
+                return exit;
+            }
+        }
+        let mut clock_at = self.cpu.instructions;
+        loop {
+            if let Some(exit) = self.boundary() {
+                return exit;
+            }
+            if let Some(deadline) = deadline
+                && self.cpu.instructions >= clock_at
+            {
+                if Instant::now() >= deadline {
+                    return self.exit(Reason::Deadline, 0);
+                }
+                clock_at = self.cpu.instructions + CLOCK_INTERVAL;
+            }
+            let look_at = if deadline.is_some() { clock_at } else { u64::MAX };
+            let flow = self.run_blocks(look_at);
+            if flow == Flow::Trap
+                && let Some(exit) = self.cpu.take_trap()
+            {
+                return exit;
+            }
+        }
+    }
+
+    /// What happens between instructions, in order of priority (SDM vol. 3, table 6-2).
+    fn boundary(&mut self) -> Option<Exit> {
+        self.serve_mail();
+        let cpu = &mut self.cpu;
+        cpu.update_mode();
+        if cpu.mmu.flush != Flush::None {
+            self.cache.flush_jumps(cpu.mmu.flush);
+            cpu.mmu.flush = Flush::None;
+        }
+        if cpu.pending_debug != 0
+            && !cpu.interruptibility.contains(Interruptibility::MOV_SS)
+            && let Err(exit) = cpu.raise_pending_debug()
+        {
+            return Some(exit);
+        }
+        let blocked = cpu.interruptibility.intersects(Interruptibility::STI | Interruptibility::MOV_SS);
+        let controls = cpu.intercepts.controls;
+        if controls.contains(Controls::NMI_WINDOW)
+            && !blocked
+            && !cpu.interruptibility.contains(Interruptibility::NMI)
+        {
+            return Some(self.exit(Reason::NmiWindow, 0));
+        }
+        if controls.contains(Controls::INTERRUPT_WINDOW) && !blocked && cpu.flags.has(bit::IF) {
+            return Some(self.exit(Reason::InterruptWindow, 0));
+        }
+        if cpu.mailbox.take(pending::KICK) != 0 {
+            return Some(self.exit(Reason::Kicked, 0));
+        }
+        if blocked || cpu.steps() {
+            cpu.mode.0 |= Mode::SINGLE;
+        }
+        None
+    }
+
+    fn exit(&self, reason: Reason, instruction_length: u8) -> Exit {
+        Exit { reason, instruction_length, vectoring: None, nmi_unblocked_by_iret: false }
+    }
+
+    /// Runs blocks until one ends in a way that wants a look, something is pending, or `look_at` instructions are done.
+    fn run_blocks(&mut self, look_at: u64) -> Flow {
+        let mut id = match self.find() {
+            Ok(Some(id)) => id,
+            Ok(None) => return Flow::Stop,
+            Err(Trap) => return Flow::Trap,
+        };
+        if self.cpu.mode.has(Mode::SINGLE) {
+            let shadow = self.cpu.interruptibility;
+            let flow = self.execute(id);
+            return self.after_step(flow, shadow);
+        }
+        loop {
+            let flow = self.execute(id);
+            if flow as u8 > Flow::Indirect as u8
+                || self.cpu.mailbox.pending() != 0
+                || self.cpu.instructions >= look_at
+            {
+                return flow;
+            }
+            let chained = match (flow, self.cache.get(id)) {
+                (Flow::Fall | Flow::Taken, Some(block)) => block.chain[flow as usize & 1].get(),
+                _ => NO_BLOCK,
+            };
+            if let Some(next) = self.cache.get(chained)
+                && !next.dead.get()
+            {
+                id = chained;
+                continue;
+            }
+            let next = match self.find() {
+                Ok(Some(next)) => next,
+                Ok(None) => return Flow::Stop,
+                Err(Trap) => return Flow::Trap,
+            };
+            self.chain(id, flow, next);
+            id = next;
+        }
+    }
+
+    /// Remembers that `next` follows `id`, if both lie in one page: then no change of translations can part them.
+    fn chain(&self, id: BlockId, flow: Flow, next: BlockId) {
+        let (Some(block), Some(target)) = (self.cache.get(id), self.cache.get(next)) else { return };
+        let start = self.cpu.regs[slot::BLOCK_RIP as usize];
+        let same_page =
+            (self.cpu.code_address(start) ^ self.cpu.code_address(self.cpu.rip)) < PAGE_SIZE as u64;
+        if flow != Flow::Indirect && same_page && !block.dead.get() && !target.dead.get() {
+            block.chain[flow as usize & 1].set(next);
+        }
+    }
+
+    #[inline(always)]
+    fn execute(&mut self, id: BlockId) -> Flow {
+        let Some(block) = self.cache.get(id) else { return Flow::Stop };
+        self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
+        let flow = match block.ops.split_first() {
+            Some((op, rest)) => (op.exec)(&mut self.cpu, op, rest),
+            None => Flow::Stop,
+        };
+        if flow == Flow::Trap {
+            self.cpu.instructions +=
+                (block.ops.len() - self.cpu.trapped.ops_left.min(block.ops.len())) as u64;
+        } else {
+            self.cpu.instructions += u64::from(block.instructions);
+        }
+        flow
+    }
+
+    /// The block at the instruction pointer; `None` if it was of the kind that is not kept and has been run.
+    fn find(&mut self) -> Result<Option<BlockId>, Trap> {
+        let linear = self.cpu.code_address(self.cpu.rip);
+        let mode = self.cpu.mode.0;
+        if let Some(id) = self.cache.jump(linear, mode)
+            && self.cache.get(id).is_some_and(|block| !block.dead.get())
+        {
+            return Ok(Some(id));
+        }
+        self.find_slow(linear, mode)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_slow(&mut self, linear: u64, mode: u8) -> Result<Option<BlockId>, Trap> {
+        // Forget before remembering: a flush asked for by the last block is still to be done.
+        if self.cpu.mmu.flush != Flush::None {
+            self.cache.flush_jumps(self.cpu.mmu.flush);
+            self.cpu.mmu.flush = Flush::None;
+        }
+        let host = self.cpu.translate(linear, Access::Fetch)?.address();
+        if let Some(id) = self.cache.find(host, mode) {
+            let global = self.cpu.mmu.is_global(linear);
+            self.cache.remember(linear, mode, global, id);
+            return Ok(Some(id));
+        }
+        let cache = &mut self.cache;
+        let built = build(&mut self.cpu, &mut |cpu, messages| act(cpu, cache, messages))?;
+        if !built.cacheable {
+            let block = built.block;
+            self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
+            let shadow = self.cpu.interruptibility;
+            let flow =
+                block.ops.split_first().map_or(Flow::Stop, |(op, rest)| (op.exec)(&mut self.cpu, op, rest));
+            if flow == Flow::Trap {
+                return Err(Trap);
+            }
+            self.cpu.instructions += u64::from(block.instructions);
+            if mode & Mode::SINGLE != 0 {
+                self.after_step(flow, shadow);
+            }
+            return Ok(None);
+        }
+        let id = self.cache.insert(built.host_page, mode, built.block);
+        let global = self.cpu.mmu.is_global(linear);
+        self.cache.remember(linear, mode, global, id);
+        Ok(Some(id))
+    }
+
+    /// After a block of one instruction: shadows end, traps fall due.
+    fn after_step(&mut self, flow: Flow, shadow: Interruptibility) -> Flow {
+        if flow == Flow::Trap {
+            return flow;
+        }
+        self.cpu.finish_step(shadow);
+        Flow::Stop
+    }
+
+    fn serve_mail(&mut self) {
+        let mailbox = Arc::clone(&self.cpu.mailbox);
+        if mailbox.pending() & pending::MAIL == 0 {
+            return;
+        }
+        let (messages, ticket) = mailbox.collect();
+        act(&mut self.cpu, &mut self.cache, &messages);
+        mailbox.acted(ticket);
+    }
+}
+
+/// Acts on messages from other threads.
+fn act(cpu: &mut Cpu, cache: &mut BlockCache, messages: &[Message]) {
+    for message in messages {
+        match *message {
+            Message::MapChanged => {
+                cpu.mmu.map = cpu.memory.snapshot();
+                cpu.mmu.flush_all();
+                cache.clear();
+            }
+            Message::ProtectCode(host_page) => cpu.mmu.write_protect(host_page),
+            Message::DropCode(host_page) => cache.drop_page(host_page),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Address translation: page tables, the software TLB, and loads and stores through it.
+
+mod access;
+mod system;
+mod tlb;
+mod walk;
+
+pub(crate) use tlb::{Flush, Mmu, Space};
+pub(crate) use walk::page_fault_code;
