@@ -14,6 +14,7 @@ pub mod engine;
 pub mod lifecycle;
 pub mod machine;
 pub mod memory;
+mod os;
 mod report;
 mod stop;
 mod vcpu;

@@ -3,5 +3,5 @@
 mod doorbell;
 mod group;
 
-pub(crate) use doorbell::Doorbell;
+pub(crate) use doorbell::{Doorbell, MAX_RUN};
 pub(crate) use group::{Hold, Order, VcpuGroup};

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use vm_memory::bitmap::Bitmap;
-use vm_memory::{AtomicAccess, Bytes, GuestAddress, GuestMemoryBackend};
+use vm_memory::{AtomicAccess, Bytes, GuestAddress, GuestMemoryBackend, VolatileMemory};
 
 use super::paging::{self, Replaced};
 use crate::memory::GuestMemory;

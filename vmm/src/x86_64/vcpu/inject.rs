@@ -275,7 +275,7 @@ impl X86Vcpu {
     }
 
     /// Does this vCPU sleep so that only another vCPU, or nobody, can wake it?
-    pub(super) fn sleeps_for_good(&mut self) -> Result<bool, VcpuError> {
+    pub(crate) fn sleeps_for_good(&mut self) -> Result<bool, VcpuError> {
         if self.apic.waits_for_startup() {
             return Ok(true);
         }
