@@ -1,7 +1,8 @@
-//! Shows what the loader makes of real files: `inspect KERNEL [INITRAMFS] [--guest] [--memory MIB] [--acpi FILE]`.
+//! Shows what the loader makes of real files: `inspect KERNEL [INITRAMFS] [--guest] [--memory MIB] [--cmdline TEXT]
+//! [--acpi FILE] [--dump DIRECTORY]`.
 //!
-//! Prints the time each step takes, the placements and the memory map; `--acpi` writes each ACPI table to FILE.SIGNATURE,
-//! for `iasl -d`.
+//! Prints the time each step takes, the placements and the memory map. `--acpi` writes each ACPI table to FILE.SIGNATURE,
+//! for `iasl -d`; `--dump` writes each placement to a file named by its address, for other emulators.
 
 use std::fs;
 use std::io::{self, Write};
@@ -15,11 +16,14 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let mut files = Vec::new();
-    let (mut unpack, mut memory, mut acpi) = (Unpack::Host, 512_u64 << 20, None);
+    let (mut unpack, mut memory, mut acpi, mut dump) = (Unpack::Host, 512_u64 << 20, None, None);
+    let mut cmdline = "console=ttyS0".to_owned();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--guest" => unpack = Unpack::Guest,
             "--memory" => memory = arguments.next().ok_or("--memory MIB")?.parse::<u64>()? << 20,
+            "--cmdline" => cmdline = arguments.next().ok_or("--cmdline TEXT")?,
+            "--dump" => dump = Some(arguments.next().ok_or("--dump DIRECTORY")?),
             "--acpi" => acpi = Some(arguments.next().ok_or("--acpi FILE")?),
             _ => files.push(argument),
         }
@@ -65,7 +69,7 @@ fn main() -> Result<(), Failure> {
     let image = plan(&PlanRequest {
         kernel: &kernel,
         initramfs: initramfs.as_ref(),
-        cmdline: "console=ttyS0",
+        cmdline: &cmdline,
         memory: &layout,
         acpi: Some(&machine),
     })?;
@@ -84,6 +88,11 @@ fn main() -> Result<(), Failure> {
     }
     writeln!(out, "{:x?}", image.entry)?;
 
+    if let Some(directory) = dump {
+        for placement in &image.placements {
+            fs::write(format!("{directory}/{:#x}.bin", placement.gpa), &placement.bytes)?;
+        }
+    }
     if let (Some(file), Some(tables)) = (acpi, image.placements.iter().find(|p| p.part == Part::Acpi)) {
         write_tables(&file, tables.gpa, &tables.bytes)?;
     }

@@ -19,6 +19,12 @@ pub(crate) struct BzImage {
     pub(crate) version: Option<String>,
 }
 
+/// What was in a payload.
+pub(crate) struct Vmlinux {
+    pub(crate) compression: Option<Compression>,
+    pub(crate) bytes: Vec<u8>,
+}
+
 impl BzImage {
     /// Checks `file`, which has the setup header `header`.
     pub(crate) fn parse(file: &[u8], header: SetupHeader, name: &str) -> Result<Self, KernelError> {
@@ -71,12 +77,12 @@ impl BzImage {
         file: &[u8],
         name: &str,
         max_unpacked: usize,
-    ) -> Result<Option<(Option<Compression>, Vec<u8>)>, KernelError> {
+    ) -> Result<Option<Vmlinux>, KernelError> {
         let Some(payload) = self.payload(file, name)? else {
             return Ok(None);
         };
         if elf::is_elf(payload) {
-            return Ok(Some((None, payload.to_vec())));
+            return Ok(Some(Vmlinux { compression: None, bytes: payload.to_vec() }));
         }
         let Some(format) = Compression::detect(payload) else {
             let mut magic = [0; 6];
@@ -93,7 +99,7 @@ impl BzImage {
             let source = UnpackError::Truncated { format };
             return Err(KernelError::Unpack { file: name.to_owned(), source });
         }
-        Ok(Some((Some(format), vmlinux)))
+        Ok(Some(Vmlinux { compression: Some(format), bytes: vmlinux }))
     }
 }
 

@@ -17,10 +17,7 @@ const PACKED_BLOCK: usize = BLOCK + BLOCK / 255 + 16;
 pub(super) fn legacy(data: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<usize, UnpackError> {
     let mut position = 4;
     let mut blocks = 0;
-    loop {
-        let Some(size) = data.get(position..).and_then(|rest| rest.first_chunk::<4>()) else {
-            break;
-        };
+    while let Some(size) = data.get(position..).and_then(|rest| rest.first_chunk::<4>()) {
         let size = u32::from_le_bytes(*size);
         if size == MAGIC {
             // `lz4 -l` output may be concatenated.
