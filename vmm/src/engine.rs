@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hypervisor_framework::native::{self, Unavailable};
+use hypervisor_framework::soft::Soft;
 use hypervisor_framework::x86_64::Hypervisor;
 
 use crate::config::EngineChoice;
@@ -37,9 +38,6 @@ pub enum EngineError {
     /// `hvf` was asked for.
     #[error("engine hvf is not available: {0}")]
     NoFramework(#[from] Unavailable),
-    /// The software engine is not in this build.
-    #[error("engine soft is not available: it is not in this build")]
-    NoSoft,
 }
 
 /// Chooses a provider. What is asked for by name is never replaced by another.
@@ -47,18 +45,15 @@ pub enum EngineError {
 /// # Errors
 /// [`EngineError`] says why there is none.
 pub fn select(choice: EngineChoice) -> Result<Engine, EngineError> {
-    let soft = |why: String| Ok(Engine { hypervisor: soft_hypervisor()?, name: SOFT, why });
+    let soft = |why: String| Engine { hypervisor: Arc::new(Soft::default()), name: SOFT, why };
     let native = |hypervisor, why: &str| Engine { hypervisor, name: HVF, why: why.to_owned() };
     match choice {
-        EngineChoice::Soft => soft("asked for".to_owned()),
+        EngineChoice::Soft => Ok(soft("asked for".to_owned())),
         EngineChoice::Hvf => Ok(native(native::x86_64_hypervisor()?, "asked for")),
-        EngineChoice::Auto => match native::x86_64_hypervisor() {
-            Ok(hypervisor) => Ok(native(hypervisor, "Hypervisor.framework runs x86_64 guests on this host")),
+        EngineChoice::Auto => Ok(match native::x86_64_hypervisor() {
+            Ok(hypervisor) => native(hypervisor, "Hypervisor.framework runs x86_64 guests on this host"),
             Err(reason) => soft(reason.to_string()),
-        },
+        }),
     }
 }
 
-fn soft_hypervisor() -> Result<Arc<dyn Hypervisor>, EngineError> {
-    Err(EngineError::NoSoft)
-}

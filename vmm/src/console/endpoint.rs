@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mio::net::{UnixListener, UnixStream};
 use mio::unix::SourceFd;
@@ -18,12 +19,13 @@ use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use super::RawTerminal;
+use super::Terminal;
+use super::terminal::may_read;
 use crate::config::SerialBackend;
 
 /// A serial back end that cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("serial {what}: {source}")]
+#[error("serial {what}")]
 pub struct EndpointError {
     /// The back end, with its path.
     what: String,
@@ -57,7 +59,7 @@ pub(crate) enum Sent {
 
 /// An open place.
 pub(crate) enum Place {
-    Stdio { terminal: Option<RawTerminal>, has_events: bool },
+    Stdio { terminal: Arc<Terminal>, has_events: bool },
     Pty { master: File, path: PathBuf },
     File { file: File, path: PathBuf },
     Socket { listener: UnixListener, path: PathBuf, client: Option<UnixStream> },
@@ -80,7 +82,7 @@ impl Place {
         let fail = |what: String| move |source: io::Error| EndpointError { what, source };
         let named = |kind: &str, path: &Path| fail(format!("{kind}={}", path.display()));
         match backend {
-            SerialBackend::Stdio => Ok(Self::Stdio { terminal: None, has_events: false }),
+            SerialBackend::Stdio => Ok(Self::Stdio { terminal: Arc::new(Terminal::new()), has_events: false }),
             SerialBackend::Pty => open_pty().map_err(fail("pty".to_owned())),
             SerialBackend::File(path) => {
                 let file = open_file(path).map_err(named("file", path))?;
@@ -100,14 +102,14 @@ impl Place {
     /// The terminal refuses.
     pub(crate) fn attach(&mut self) -> io::Result<()> {
         if let Self::Stdio { terminal, .. } = self {
-            *terminal = RawTerminal::enter()?;
+            terminal.enter()?;
         }
         Ok(())
     }
 
     /// May a person be typing at the other end?
     pub(crate) fn is_interactive(&self) -> bool {
-        matches!(self, Self::Stdio { terminal: Some(_), .. } | Self::Pty { .. } | Self::Socket { .. })
+        matches!(self, Self::Pty { .. } | Self::Socket { .. }) || self.has_escape_keys()
     }
 
     /// Asks for events.
@@ -157,21 +159,13 @@ impl Place {
 
     /// Is the input typed by a person at a terminal of ours?
     pub(crate) fn has_escape_keys(&self) -> bool {
-        matches!(self, Self::Stdio { terminal: Some(_), .. })
+        self.terminal().is_some_and(|terminal| terminal.is_attached())
     }
 
-    /// Where others find it: a pty's or socket's path.
-    pub(crate) fn path(&self) -> Option<&Path> {
+    /// The terminal that standard input may be.
+    pub(crate) fn terminal(&self) -> Option<&Arc<Terminal>> {
         match self {
-            Self::Pty { path, .. } | Self::Socket { path, .. } | Self::File { path, .. } => Some(path),
-            Self::Stdio { .. } | Self::Null => None,
-        }
-    }
-
-    /// The terminal, if standard input is one.
-    pub(crate) fn terminal(&self) -> Option<&RawTerminal> {
-        match self {
-            Self::Stdio { terminal, .. } => terminal.as_ref(),
+            Self::Stdio { terminal, .. } => Some(terminal),
             _ => None,
         }
     }
@@ -244,6 +238,9 @@ impl Drop for Place {
 
 fn read_stdin(buffer: &mut [u8]) -> Received {
     let stdin = io::stdin();
+    if !may_read(stdin.as_fd()) {
+        return Received::Nothing;
+    }
     if !ready(stdin.as_fd(), PollFlags::IN | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
         return Received::Nothing;
     }

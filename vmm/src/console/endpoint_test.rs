@@ -1,7 +1,7 @@
 use super::*;
 
 fn backend_error(backend: &SerialBackend) -> String {
-    Place::open(backend).map(drop).unwrap_err().to_string()
+    crate::error_chain(&Place::open(backend).map(drop).unwrap_err())
 }
 
 #[test]
@@ -59,7 +59,8 @@ fn a_stale_socket_is_replaced_a_live_one_is_not() {
 #[test]
 fn a_pty_carries_bytes_unchanged_both_ways() {
     let mut place = Place::open(&SerialBackend::Pty).unwrap();
-    let path = place.path().unwrap().to_owned();
+    let Place::Pty { path, .. } = &place else { panic!("no pty") };
+    let path = path.clone();
     let mut other = OpenOptions::new().read(true).write(true).open(path).unwrap();
     assert_eq!(place.write(b"a\r\n\x03"), Sent::Bytes(4));
     let mut buffer = [0; 4];

@@ -11,7 +11,7 @@ mod terminal;
 pub use endpoint::EndpointError;
 pub use escape::{ESCAPE_HELP, Escape, Key};
 pub use expect::ExpectPattern;
-pub use terminal::RawTerminal;
+pub use terminal::Terminal;
 
 pub(crate) use endpoint::Place;
 pub(crate) use milestones::Milestone;

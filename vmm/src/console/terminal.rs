@@ -2,29 +2,40 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::termios::{self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
-/// A terminal whose input comes key by key. Dropping it restores the terminal.
+/// Standard input, if it is a terminal: raw while a guest is attached, then as it was.
 ///
 /// Output processing stays as it was, so that lines written by the VMM itself look right; Ctrl-C and its like go to the guest.
+/// Shared with whoever must restore the terminal when things go wrong. Dropping the last reference restores it too.
+#[derive(Debug, Default)]
+pub struct Terminal {
+    modes: Mutex<Option<Modes>>,
+}
+
 #[derive(Debug)]
-pub struct RawTerminal {
-    original: Mutex<Option<Termios>>,
+struct Modes {
+    original: Termios,
     raw: Termios,
 }
 
-impl RawTerminal {
-    /// Puts standard input into raw mode. `None` if it is no terminal, or one that belongs to another job (the process runs in
-    /// the background and must not touch it).
+impl Terminal {
+    /// A terminal left as it is.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes standard input raw. False if it is no terminal, or one that belongs to another job: a process in the background
+    /// must not touch it.
     ///
     /// # Errors
     /// The terminal refuses.
-    pub fn enter() -> io::Result<Option<Self>> {
+    pub fn enter(&self) -> io::Result<bool> {
         let stdin = io::stdin();
         if !is_ours(stdin.as_fd()) {
-            return Ok(None);
+            return Ok(false);
         }
         let original = termios::tcgetattr(&stdin)?;
         let mut raw = original.clone();
@@ -40,40 +51,57 @@ impl RawTerminal {
             LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
         raw.special_codes[SpecialCodeIndex::VMIN] = 1;
         raw.special_codes[SpecialCodeIndex::VTIME] = 0;
+        let mut modes = self.lock();
         termios::tcsetattr(&stdin, OptionalActions::Now, &raw)?;
-        Ok(Some(Self { original: Mutex::new(Some(original)), raw }))
+        *modes = Some(Modes { original, raw });
+        Ok(true)
     }
 
-    /// Restores the terminal, now and for good. Twice is fine.
+    /// Is it raw, or about to be again after [`Self::suspend`]?
+    pub fn is_attached(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Restores the terminal for good. Twice is fine.
     pub fn restore(&self) {
-        let original = self.original.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(original) = original {
+        if let Some(modes) = self.lock().take() {
             // Nobody is left to tell.
-            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &original);
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &modes.original);
         }
     }
 
     /// Restores the terminal while the process is stopped.
     pub fn suspend(&self) {
-        if let Some(original) = &*self.original.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, original);
+        if let Some(modes) = &*self.lock() {
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &modes.original);
         }
     }
 
     /// Raw again after [`Self::suspend`], if the terminal is the process's again.
     pub fn resume(&self) {
-        let active = self.original.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let modes = self.lock();
         let stdin = io::stdin();
-        if active && is_ours(stdin.as_fd()) {
-            let _ = termios::tcsetattr(&stdin, OptionalActions::Now, &self.raw);
+        if let Some(modes) = &*modes
+            && is_ours(stdin.as_fd())
+        {
+            let _ = termios::tcsetattr(&stdin, OptionalActions::Now, &modes.raw);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Modes>> {
+        self.modes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for RawTerminal {
+impl Drop for Terminal {
     fn drop(&mut self) {
         self.restore();
     }
+}
+
+/// May standard input be read? Not from a terminal that belongs to another job: reading it would stop the process.
+pub(super) fn may_read(fd: BorrowedFd<'_>) -> bool {
+    !termios::isatty(fd) || is_ours(fd)
 }
 
 /// A terminal, and this process is in its foreground job. Touching another job's terminal stops the process.

@@ -14,7 +14,7 @@ pub enum MachineError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A file cannot be read.
-    #[error("{what} {}: {source}", .path.display())]
+    #[error("{what} {}", .path.display())]
     File {
         /// `kernel` or `initrd`.
         what: &'static str,
@@ -52,7 +52,7 @@ pub enum MachineError {
     #[error(transparent)]
     Ram(#[from] RamError),
     /// The provider of virtual CPUs.
-    #[error("engine {engine}: {source}")]
+    #[error("engine {engine}")]
     Framework {
         /// `hvf` or `soft`.
         engine: &'static str,

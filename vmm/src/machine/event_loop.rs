@@ -36,7 +36,7 @@ impl Machine {
         self.timeline.run_at = Some(Instant::now());
         let reason = match self.begin(observer).and_then(|()| self.turn_until_stopped(observer)) {
             Ok(reason) => reason,
-            Err(error) => StopReason::Error { message: error.to_string() },
+            Err(error) => StopReason::Error { message: crate::error_chain(&error) },
         };
         self.end_threads();
         self.state = State::Stopped;

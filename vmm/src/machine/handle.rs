@@ -1,8 +1,10 @@
 //! How others ask something of a running machine.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
 use super::signals::{Alarm, Message};
+use crate::console::Terminal;
 use crate::lifecycle::{Refusal, Request, State};
 use crate::stop::StopReason;
 
@@ -25,6 +27,7 @@ pub enum RequestError {
 pub struct MachineHandle {
     pub(super) messages: Sender<Message>,
     pub(super) alarm: Alarm,
+    pub(super) terminal: Option<Arc<Terminal>>,
 }
 
 impl MachineHandle {
@@ -38,6 +41,11 @@ impl MachineHandle {
         let (reply, answer) = mpsc::channel();
         self.send(Message::Request(request, Some(reply)));
         Ok(answer.recv().map_err(|_| RequestError::Ended)??)
+    }
+
+    /// The terminal the guest's console is on, to be restored when the process is stopped or dies.
+    pub fn terminal(&self) -> Option<&Arc<Terminal>> {
+        self.terminal.as_ref()
     }
 
     /// Ends the run with [`StopReason::Quit`]. Does not wait.

@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use boot::{AcpiConfig, InitialState};
-use devices::time::{Clock, HostClock};
+use devices::time::HostClock;
 use hypervisor_framework::x86_64::{VcpuOptions, Vm, VmOptions};
 use mio::{Poll, Token, Waker};
 
@@ -158,7 +158,11 @@ impl Machine {
 
     /// For other threads to ask something of the machine.
     pub fn handle(&self) -> MachineHandle {
-        MachineHandle { messages: self.signals.messages.clone(), alarm: self.signals.alarm.clone() }
+        MachineHandle {
+            messages: self.signals.messages.clone(),
+            alarm: self.signals.alarm.clone(),
+            terminal: self.console.place().terminal().cloned(),
+        }
     }
 
     fn group(&self) -> &VcpuGroup<InitialState> {

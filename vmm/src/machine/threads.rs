@@ -36,7 +36,7 @@ impl VcpuThread {
         let (group, signals, index) = (self.group.clone(), self.signals.clone(), self.index);
         let failure = match catch_unwind(AssertUnwindSafe(|| self.serve())) {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Err(error)) => Some(crate::error_chain(&error)),
             Err(_) => Some("its thread panicked".to_owned()),
         };
         if let Some(reason) = failure {
@@ -46,51 +46,52 @@ impl VcpuThread {
     }
 
     fn serve(self) -> Result<(), VcpuError> {
-        let slot = slot(self.index);
-        let vcpu = self.ticket.claim()?;
-        self.bell.set_id(vcpu.id());
-        let apic = self.platform.local_apic(self.index).map_err(|_| VcpuError::MissingControl("local APIC"))?;
-        let mut vcpu = X86Vcpu::new(self.index, vcpu, apic, self.platform, self.plan, self.counters.clone())?;
+        let Self { index, ticket, platform, plan, counters, group, bell, signals } = self;
+        let slot = slot(index);
+        let vcpu = ticket.claim()?;
+        bell.set_id(vcpu.id());
+        let apic = platform.local_apic(index).map_err(|_| VcpuError::MissingControl("local APIC"))?;
+        let mut vcpu = X86Vcpu::new(index, vcpu, apic, platform, plan, counters.clone())?;
         let mut rung = true;
         loop {
             if rung {
-                self.count(&vcpu);
-                match self.group.order(slot) {
+                count(&counters, &vcpu);
+                match group.order(slot) {
                     Order::Run => {}
                     Order::Reset(boot) => {
                         vcpu.reset(&boot)?;
-                        self.group.reset_done(slot);
+                        group.reset_done(slot);
                         continue;
                     }
                     Order::Exit => return Ok(()),
                 }
             }
-            match vcpu.step(&self.bell)? {
+            match vcpu.step(&bell)? {
                 Step::Ran => {}
                 Step::Idle(until) => {
-                    self.count(&vcpu);
+                    count(&counters, &vcpu);
                     let for_good = until.is_none() && vcpu.sleeps_for_good()?;
-                    if for_good && self.group.set_asleep(slot, true) {
-                        self.signals.send(Message::AllAsleep);
+                    if for_good && group.set_asleep(slot, true) {
+                        signals.send(Message::AllAsleep);
                     }
-                    self.bell.sleep_until(until);
+                    bell.sleep_until(until);
                     if for_good {
-                        self.group.set_asleep(slot, false);
+                        group.set_asleep(slot, false);
                     }
                 }
                 Step::Stopped(stop) => {
-                    self.group.hold(Hold::Guest);
-                    self.signals.send(Message::VcpuStopped(stop_reason(self.index, stop)));
+                    group.hold(Hold::Guest);
+                    signals.send(Message::VcpuStopped(stop_reason(index, stop)));
                 }
             }
-            rung = self.bell.answer();
+            rung = bell.answer();
         }
     }
+}
 
-    fn count(&self, vcpu: &X86Vcpu) {
-        if let Some(count) = vcpu.instructions_retired() {
-            self.counters.set_instructions(count);
-        }
+fn count(counters: &ExitCounters, vcpu: &X86Vcpu) {
+    if let Some(count) = vcpu.instructions_retired() {
+        counters.set_instructions(count);
     }
 }
 

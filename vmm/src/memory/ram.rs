@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use boot::{GpaRange, Placement};
 use hypervisor_framework::{HostRegion, WriteWatch, x86_64};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use super::MemoryMap;
 

@@ -62,11 +62,6 @@ impl<B> VcpuGroup<B> {
         Self { bells, gate: Mutex::new(gate), changed: Condvar::new() }
     }
 
-    /// Number of vCPUs.
-    pub(crate) fn len(&self) -> usize {
-        self.bells.len()
-    }
-
     /// The bell of vCPU `index`.
     pub(crate) fn bell(&self, index: usize) -> Option<&Arc<Doorbell>> {
         self.bells.get(index)

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::super::doorbell::doorbell_test::CountingVm;
+use super::super::counting_vm::CountingVm;
 use super::*;
 
 struct Crew {

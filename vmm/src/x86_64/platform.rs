@@ -10,7 +10,7 @@ use devices::interrupt::{
     ExtIntSource, InterruptFabric, IoApic, IsaWiring, LocalApic, LocalApicConfig, NoSuchVcpu, Pic8259Pair, VcpuWaker,
 };
 use devices::pci::{PciConfigPorts, PciEcam, PciRoot};
-use devices::platform_map::{self, isa_irq, mmio, port};
+use devices::platform_map::{isa_irq, mmio, port};
 use devices::power::{
     AcpiPm, DebugExit, I8042, Port92, PvPanic, RESET_VALUE, ResetRegister, SystemEvents, acpi_pm_spec,
 };
@@ -19,7 +19,7 @@ use devices::time::{Clock, DeadlineListener, HostClock, HostWallClock, TimerSet}
 use devices::timer::{CmosRtc, Pit8254};
 
 use super::cpuid::CpuidPolicy;
-use super::memory_map::{ECAM, LOW_RAM_END, PCI_WINDOW};
+use super::memory_map::{LOW_RAM_END, PCI_WINDOW};
 use super::msr_log::UnknownMsrs;
 use crate::memory::{GuestRam, MemoryMap};
 
@@ -64,7 +64,6 @@ pub(crate) struct Platform {
     pci_ports: Arc<Mutex<PciConfigPorts>>,
     i8042: Arc<Mutex<I8042>>,
     port_92: Arc<Mutex<Port92>>,
-    pvpanic: Arc<Mutex<PvPanic>>,
     apic_timer_hz: u64,
     first_entry: OnceLock<Instant>,
     entered: AtomicBool,
@@ -119,7 +118,7 @@ impl Platform {
         ports.attach("keyboard controller", &port::I8042, i8042.clone())?;
         ports.attach("real-time clock", &port::RTC, rtc.clone())?;
         ports.attach("port 0x92", &port::PORT_92, port_92.clone())?;
-        ports.attach("pvpanic", &port::PVPANIC, pvpanic.clone())?;
+        ports.attach("pvpanic", &port::PVPANIC, pvpanic)?;
         ports.attach("COM1", &port::COM1, serial.clone())?;
         ports.attach("ACPI PM", &port::ACPI_PM, pm.clone())?;
         ports.attach("PCI configuration", &port::PCI_CONFIG, pci_ports.clone())?;
@@ -155,7 +154,6 @@ impl Platform {
             pci_ports,
             i8042,
             port_92,
-            pvpanic,
             apic_timer_hz,
             first_entry: OnceLock::new(),
             entered: AtomicBool::new(false),
@@ -187,7 +185,6 @@ impl Platform {
         lock(&self.pm).reset();
         lock(&self.i8042).reset();
         lock(&self.port_92).reset();
-        lock(&self.pvpanic).reset();
         lock(&self.pic).reset();
         lock(&self.io_apic).reset();
     }
