@@ -56,4 +56,3 @@ pub fn select(choice: EngineChoice) -> Result<Engine, EngineError> {
         }),
     }
 }
-

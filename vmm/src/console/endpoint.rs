@@ -82,7 +82,9 @@ impl Place {
         let fail = |what: String| move |source: io::Error| EndpointError { what, source };
         let named = |kind: &str, path: &Path| fail(format!("{kind}={}", path.display()));
         match backend {
-            SerialBackend::Stdio => Ok(Self::Stdio { terminal: Arc::new(Terminal::new()), has_events: false }),
+            SerialBackend::Stdio => {
+                Ok(Self::Stdio { terminal: Arc::new(Terminal::new()), has_events: false })
+            }
             SerialBackend::Pty => open_pty().map_err(fail("pty".to_owned())),
             SerialBackend::File(path) => {
                 let file = open_file(path).map_err(named("file", path))?;

@@ -124,7 +124,11 @@ impl Console {
     }
 
     /// Moves input on: `offer` is the serial port and says how much it took. Keys for the VMM are the answer.
-    pub(crate) fn pump_input(&mut self, registry: &Registry, mut offer: impl FnMut(&[u8]) -> usize) -> Vec<Key> {
+    pub(crate) fn pump_input(
+        &mut self,
+        registry: &Registry,
+        mut offer: impl FnMut(&[u8]) -> usize,
+    ) -> Vec<Key> {
         self.place.accept(registry);
         let mut keys = Vec::new();
         loop {

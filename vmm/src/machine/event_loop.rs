@@ -164,7 +164,11 @@ impl Machine {
         }
     }
 
-    fn serve(&mut self, message: Message, observer: Observer<'_>) -> Result<Option<StopReason>, MachineError> {
+    fn serve(
+        &mut self,
+        message: Message,
+        observer: Observer<'_>,
+    ) -> Result<Option<StopReason>, MachineError> {
         match message {
             Message::Stop(reason) | Message::VcpuStopped(reason) => return Ok(Some(reason)),
             Message::AllAsleep => {
@@ -268,7 +272,11 @@ impl Machine {
         self.platform.reset();
         self.group().reset(loaded.entry);
         // What the guest asked for before is over with it; requests of others stay.
-        let waiting: Vec<_> = self.messages.try_iter().filter(|m| !matches!(m, Message::Guest(_) | Message::AllAsleep)).collect();
+        let waiting: Vec<_> = self
+            .messages
+            .try_iter()
+            .filter(|m| !matches!(m, Message::Guest(_) | Message::AllAsleep))
+            .collect();
         for message in waiting {
             self.signals.send(message);
         }

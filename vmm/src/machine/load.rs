@@ -46,7 +46,8 @@ pub(super) fn load(
         let initramfs = initrd_bytes.map(|(path, bytes)| {
             scope.spawn(move || Initramfs::load(bytes, &path.display().to_string(), unpack, memory_bytes))
         });
-        let kernel = KernelImage::load(kernel_bytes, &boot.kernel.display().to_string(), unpack, memory_bytes);
+        let kernel =
+            KernelImage::load(kernel_bytes, &boot.kernel.display().to_string(), unpack, memory_bytes);
         let initramfs = initramfs.map(|thread| {
             thread.join().map_err(|_| MachineError::internal("initrd", "the unpacking thread panicked"))
         });
@@ -77,8 +78,7 @@ fn read(what: &'static str, path: &Path, limit: u64) -> Result<Vec<u8>, MachineE
     if metadata.is_dir() {
         return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
     }
-    let too_large =
-        || MachineError::FileTooLarge { what, path: path.to_owned(), memory_bytes: limit };
+    let too_large = || MachineError::FileTooLarge { what, path: path.to_owned(), memory_bytes: limit };
     if metadata.len() > limit {
         return Err(too_large());
     }

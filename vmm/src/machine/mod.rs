@@ -136,7 +136,8 @@ impl Machine {
             serial_output: Box::new(OutputSink::new(queue.clone(), signals.clone())),
             serial_input: Box::new(InputAlarm(alarm)),
         };
-        let platform = Arc::new(Platform::new(parts, effects).map_err(|e| MachineError::internal("devices", e))?);
+        let platform =
+            Arc::new(Platform::new(parts, effects).map_err(|e| MachineError::internal("devices", e))?);
         let mut machine = Self {
             engine_name: engine.name,
             state: State::Paused,

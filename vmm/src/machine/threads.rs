@@ -40,7 +40,8 @@ impl VcpuThread {
             Err(_) => Some("its thread panicked".to_owned()),
         };
         if let Some(reason) = failure {
-            signals.send(Message::VcpuStopped(StopReason::Error { message: format!("vCPU {index}: {reason}") }));
+            signals
+                .send(Message::VcpuStopped(StopReason::Error { message: format!("vCPU {index}: {reason}") }));
         }
         group.gone(slot(index));
     }

@@ -67,8 +67,9 @@ impl MemoryMap {
         check_apart(&whole)?;
         check_apart(&reserved)?;
         for part in reserved {
-            let in_ram =
-                whole.iter().any(|region| region.kind == RegionKind::Ram && region.range.contains(&part.range));
+            let in_ram = whole
+                .iter()
+                .any(|region| region.kind == RegionKind::Ram && region.range.contains(&part.range));
             if !in_ram {
                 return Err(MapError::NotInRam(part.name, part.range));
             }

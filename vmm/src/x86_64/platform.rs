@@ -7,7 +7,8 @@ use std::time::Instant;
 use boot::acpi::{AcpiConfig, IoApicConfig, PciConfig, PowerPorts, ResetRegister as AcpiReset};
 use devices::bus::{BusError, MmioBus, PortBus, PortWindow, Width};
 use devices::interrupt::{
-    ExtIntSource, InterruptFabric, IoApic, IsaWiring, LocalApic, LocalApicConfig, NoSuchVcpu, Pic8259Pair, VcpuWaker,
+    ExtIntSource, InterruptFabric, IoApic, IsaWiring, LocalApic, LocalApicConfig, NoSuchVcpu, Pic8259Pair,
+    VcpuWaker,
 };
 use devices::pci::{PciConfigPorts, PciEcam, PciRoot};
 use devices::platform_map::{isa_irq, mmio, port};
@@ -90,7 +91,8 @@ impl Platform {
         let isa = IsaWiring::new(pic.clone(), io_apic.clone());
         let time: Arc<dyn Clock> = clock.clone();
 
-        let pit = Arc::new(Mutex::new(Pit8254::new(isa.line(isa_irq::TIMER), time.clone(), deadlines.clone())));
+        let pit =
+            Arc::new(Mutex::new(Pit8254::new(isa.line(isa_irq::TIMER), time.clone(), deadlines.clone())));
         let (low, high) = ram_sizes(&map);
         let rtc = CmosRtc::new(
             low,
@@ -233,12 +235,7 @@ pub(crate) fn acpi_config(cpus: u32) -> AcpiConfig {
     let (_, last_bus) = mmio::PCI_ECAM_BUSES;
     AcpiConfig {
         io_apic: IoApicConfig { id: 0, address: mmio::IO_APIC.base as u32, gsi_base: 0 },
-        power: PowerPorts {
-            pm1_event: pm,
-            pm1_control: pm + 4,
-            pm_timer: pm + 8,
-            pm_timer_32bit: true,
-        },
+        power: PowerPorts { pm1_event: pm, pm1_control: pm + 4, pm_timer: pm + 8, pm_timer_32bit: true },
         s5_sleep_type: acpi_pm_spec::SLP_TYP_S5,
         reset: Some(AcpiReset { port: port::RESET, value: RESET_VALUE }),
         has_i8042: false,

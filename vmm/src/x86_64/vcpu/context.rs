@@ -9,8 +9,8 @@ use super::control_register::{cr0, cr4, efer};
 use super::{VcpuError, X86Vcpu};
 use crate::memory::GuestMemory;
 use crate::x86_64::mmio::{
-    CodeSize, CpuMode, Exception, GuestContext, MmioAccess, PortAccess, Segment as SegmentName, SegmentState, Stop,
-    Unsupported,
+    CodeSize, CpuMode, Exception, GuestContext, MmioAccess, PortAccess, Segment as SegmentName, SegmentState,
+    Stop, Unsupported,
 };
 use crate::x86_64::paging::{self, Access, GuestRam, PagingState, WalkError};
 
@@ -134,8 +134,7 @@ impl GuestContext for Context<'_> {
         let rights = AccessRights(self.vcpu.read_vmcs(Segment::Cs.access_rights())? as u32);
         let long = self.vcpu.read_vmcs(Field::GUEST_IA32_EFER)? & efer::LMA != 0;
         let flags = self.vcpu.read_register(Reg::RFLAGS)?;
-        let protected =
-            self.vcpu.read_vmcs(Field::GUEST_CR0)? & cr0::PE != 0 && flags & rflags::VM == 0;
+        let protected = self.vcpu.read_vmcs(Field::GUEST_CR0)? & cr0::PE != 0 && flags & rflags::VM == 0;
         let code = match (long && rights.is_long(), rights.is_big()) {
             (true, _) => CodeSize::Bits64,
             (false, true) => CodeSize::Bits32,

@@ -41,8 +41,17 @@ pub(super) mod efer {
 pub(super) const CR0_RESET: u64 = cr0::CD | cr0::NW | cr0::ET;
 
 /// CR0 bits that exist.
-const CR0_DEFINED: u64 =
-    cr0::PE | cr0::MP | cr0::EM | cr0::TS | cr0::ET | cr0::NE | cr0::WP | cr0::AM | cr0::NW | cr0::CD | cr0::PG;
+const CR0_DEFINED: u64 = cr0::PE
+    | cr0::MP
+    | cr0::EM
+    | cr0::TS
+    | cr0::ET
+    | cr0::NE
+    | cr0::WP
+    | cr0::AM
+    | cr0::NW
+    | cr0::CD
+    | cr0::PG;
 
 /// CR0 bits owned by the host. TS, MP, EM, WP and AM are the guest's: their changes need no look.
 const CR0_MASK: u64 = !(cr0::MP | cr0::EM | cr0::TS | cr0::WP | cr0::AM);
@@ -113,14 +122,16 @@ impl X86Vcpu {
 
     /// CR0 as the guest sees it.
     pub(super) fn guest_cr0(&self) -> Result<u64, VcpuError> {
-        let (real, shadow) = (self.vcpu.read_vmcs(Field::GUEST_CR0)?, self.vcpu.read_vmcs(Field::CTRL_CR0_SHADOW)?);
+        let (real, shadow) =
+            (self.vcpu.read_vmcs(Field::GUEST_CR0)?, self.vcpu.read_vmcs(Field::CTRL_CR0_SHADOW)?);
         Ok(real & !CR0_MASK | shadow & CR0_MASK)
     }
 
     /// CR4 as the guest sees it.
     pub(super) fn guest_cr4(&self) -> Result<u64, VcpuError> {
         let mask = self.vcpu.read_vmcs(Field::CTRL_CR4_MASK)?;
-        let (real, shadow) = (self.vcpu.read_vmcs(Field::GUEST_CR4)?, self.vcpu.read_vmcs(Field::CTRL_CR4_SHADOW)?);
+        let (real, shadow) =
+            (self.vcpu.read_vmcs(Field::GUEST_CR4)?, self.vcpu.read_vmcs(Field::CTRL_CR4_SHADOW)?);
         Ok(real & !mask | shadow & mask)
     }
 
@@ -191,10 +202,7 @@ impl X86Vcpu {
         let Some((cr0, efer)) = cr0_after_write(state, value) else { return Ok(false) };
         let cr3 = self.vcpu.read_vmcs(Field::GUEST_CR3)?;
         let starts_paging = cr0 & !state.cr0 & cr0::PG != 0;
-        if starts_paging
-            && is_pae(cr0, state.cr4, efer)
-            && !self.load_pdptes(cr3)?
-        {
+        if starts_paging && is_pae(cr0, state.cr4, efer) && !self.load_pdptes(cr3)? {
             return Ok(false);
         }
         self.write_cr0(cr0)?;

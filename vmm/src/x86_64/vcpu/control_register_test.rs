@@ -62,7 +62,10 @@ fn cr4_takes_what_cpuid_offers() {
     assert!(cr4_write_is_legal(real_mode(), cr4::PAE, allowed, 0));
     assert!(!cr4_write_is_legal(real_mode(), cr4::VMXE, allowed, 0));
     assert!(!cr4_write_is_legal(long_mode(true), 0, allowed, 0), "PAE stays in long mode");
-    assert!(!cr4_write_is_legal(protected(cr4::PAE, 0), cr4::PAE | cr4::PCIDE, allowed, 0), "PCIDs are for long mode");
+    assert!(
+        !cr4_write_is_legal(protected(cr4::PAE, 0), cr4::PAE | cr4::PCIDE, allowed, 0),
+        "PCIDs are for long mode"
+    );
     assert!(cr4_write_is_legal(long_mode(true), cr4::PAE | cr4::PCIDE, allowed, 0x1000));
     assert!(!cr4_write_is_legal(long_mode(true), cr4::PAE | cr4::PCIDE, allowed, 0x1001));
 }

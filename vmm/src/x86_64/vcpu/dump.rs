@@ -56,9 +56,14 @@ const FIELDS: [(&str, Field); 18] = [
 impl X86Vcpu {
     /// Everything worth seeing when a guest ends; what cannot be read is left out.
     pub(super) fn dump(&self) -> RegisterDump {
-        let registers = REGISTERS.iter().filter_map(|(name, reg)| Some((*name, self.vcpu.read_register(*reg).ok()?)));
-        let fields = FIELDS.iter().filter_map(|(name, field)| Some((*name, self.vcpu.read_vmcs(*field).ok()?)));
-        RegisterDump { registers: registers.chain(fields).collect(), code: self.code_at_rip().unwrap_or_default() }
+        let registers =
+            REGISTERS.iter().filter_map(|(name, reg)| Some((*name, self.vcpu.read_register(*reg).ok()?)));
+        let fields =
+            FIELDS.iter().filter_map(|(name, field)| Some((*name, self.vcpu.read_vmcs(*field).ok()?)));
+        RegisterDump {
+            registers: registers.chain(fields).collect(),
+            code: self.code_at_rip().unwrap_or_default(),
+        }
     }
 
     fn code_at_rip(&self) -> Option<Vec<u8>> {

@@ -4,7 +4,9 @@ use devices::bus::Width;
 use devices::interrupt::local_apic_spec::msr::APIC_BASE;
 use devices::time::Clock;
 use hypervisor_framework::x86_64::vmcs::Field;
-use hypervisor_framework::x86_64::{EptQualification, ExitReason, IoQualification, Reg, TaskSwitchQualification};
+use hypervisor_framework::x86_64::{
+    EptQualification, ExitReason, IoQualification, Reg, TaskSwitchQualification,
+};
 
 use super::context::{Context, Devices, Ports};
 use super::{GuestStop, Step, VcpuError, X86Vcpu};
@@ -80,7 +82,9 @@ impl X86Vcpu {
             | ExitReason::TPAUSE => self.raise(Exception::invalid_opcode())?,
             ExitReason::TASK_SWITCH => {
                 let task = TaskSwitchQualification(self.vcpu.read_vmcs(Field::RO_EXIT_QUALIFIC)?);
-                return Ok(self.impossible(format!("hardware task switch to selector {:#x}", task.selector())));
+                return Ok(
+                    self.impossible(format!("hardware task switch to selector {:#x}", task.selector()))
+                );
             }
             other => return Ok(self.impossible(format!("exit without a handler: {other}"))),
         }
@@ -243,10 +247,10 @@ impl X86Vcpu {
         }
         let platform = self.platform.clone();
         let mut context = Context {
-                vcpu: &mut *self.vcpu,
-                memory: platform.ram.memory(),
-                physical_bits: platform.cpuid.physical_bits(),
-            };
+            vcpu: &mut *self.vcpu,
+            memory: platform.ram.memory(),
+            physical_bits: platform.cpuid.physical_bits(),
+        };
         let mut devices = Devices { apic: &mut self.apic, bus: &platform.mmio };
         let outcome = emulate(&mut context, &mut devices);
         self.finish_emulation(outcome)

@@ -5,7 +5,7 @@
 
 use hypervisor_framework::x86_64::vmcs::Field;
 use hypervisor_framework::x86_64::{
-    EptQualification, ExitReason, InterruptionInfo, InterruptionKind, Interruptibility, ProcBased, Reg,
+    EptQualification, ExitReason, Interruptibility, InterruptionInfo, InterruptionKind, ProcBased, Reg,
 };
 
 use super::{VcpuError, X86Vcpu};
@@ -221,11 +221,15 @@ impl X86Vcpu {
     /// was under way. False if the guest has shut down.
     pub(super) fn reflect_exception(&mut self) -> Result<bool, VcpuError> {
         let info = InterruptionInfo(self.read32(Field::RO_VMEXIT_IRQ_INFO)?);
-        if !info.is_valid() || info.kind() == InterruptionKind::Nmi || info.kind() == InterruptionKind::External {
+        if !info.is_valid()
+            || info.kind() == InterruptionKind::Nmi
+            || info.kind() == InterruptionKind::External
+        {
             // The host's own.
             return Ok(true);
         }
-        let escalation = self.events.interrupted.map_or(Escalation::Second, |first| escalate(first.info, info.vector()));
+        let escalation =
+            self.events.interrupted.map_or(Escalation::Second, |first| escalate(first.info, info.vector()));
         self.events.exception = match escalation {
             Escalation::TripleFault => return Ok(false),
             Escalation::DoubleFault => {
@@ -251,9 +255,8 @@ impl X86Vcpu {
     /// An interrupted exception or software interrupt comes again with its instruction; interrupts and NMIs do not, so they
     /// stay to be delivered first.
     fn drop_restarted_event(&mut self) {
-        let restarts = |event: &Event| {
-            !matches!(event.info.kind(), InterruptionKind::External | InterruptionKind::Nmi)
-        };
+        let restarts =
+            |event: &Event| !matches!(event.info.kind(), InterruptionKind::External | InterruptionKind::Nmi);
         if self.events.interrupted.as_ref().is_some_and(restarts) {
             self.events.interrupted = None;
         }
@@ -281,7 +284,6 @@ impl X86Vcpu {
         }
         Ok(self.halted && !self.interrupts_enabled()? && !self.apic.nmi_pending())
     }
-
 }
 
 #[cfg(test)]

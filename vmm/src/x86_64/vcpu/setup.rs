@@ -2,7 +2,8 @@
 
 use hypervisor_framework::x86_64::vmcs::Field;
 use hypervisor_framework::x86_64::{
-    EntryControls, ExitControls, Hypervisor, PinBased, ProcBased, ProcBased2, VmxCapability, canonical_control,
+    EntryControls, ExitControls, Hypervisor, PinBased, ProcBased, ProcBased2, VmxCapability,
+    canonical_control,
 };
 
 use super::{VcpuError, X86Vcpu};
@@ -75,7 +76,12 @@ impl ControlPlan {
         let exit = ExitControls::HOST_IA32E | ExitControls::SAVE_EFER | ExitControls::LOAD_EFER;
         let fixed = |capability, fallback| hypervisor.vmx_capability(capability).unwrap_or(fallback);
         Ok(Self {
-            pin: control(pin.bits(), VmxCapability::PINBASED, PinBased::INTR.bits(), "external-interrupt exiting")?,
+            pin: control(
+                pin.bits(),
+                VmxCapability::PINBASED,
+                PinBased::INTR.bits(),
+                "external-interrupt exiting",
+            )?,
             primary: control(
                 primary.bits(),
                 VmxCapability::PROCBASED,

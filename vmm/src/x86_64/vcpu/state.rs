@@ -31,8 +31,13 @@ const MXCSR: (usize, u32) = (24, 0x1f80);
 impl X86Vcpu {
     /// Everything as after power-up.
     pub(super) fn write_reset_state(&mut self) -> Result<(), VcpuError> {
-        let zeroed: Vec<u32> =
-            self.msrs.native().iter().map(|native| native.msr).filter(|msr| !NOT_ZEROED.contains(msr)).collect();
+        let zeroed: Vec<u32> = self
+            .msrs
+            .native()
+            .iter()
+            .map(|native| native.msr)
+            .filter(|msr| !NOT_ZEROED.contains(msr))
+            .collect();
         for msr in zeroed {
             if let Err(error) = self.vcpu.write_msr(msr, 0) {
                 log::debug!("MSR {msr:#x} is not reset: {error}");
@@ -73,8 +78,16 @@ impl X86Vcpu {
         }
         self.vcpu.write_vmcs(Field::GUEST_ACTIVITY_STATE, ActivityState::ACTIVE.0.into())?;
         self.write_real_mode_segments(RESET_CS.0, RESET_CS.1)?;
-        self.write_table(Field::GUEST_GDTR_BASE, Field::GUEST_GDTR_LIMIT, TableRegister { base: 0, limit: 0xffff })?;
-        self.write_table(Field::GUEST_IDTR_BASE, Field::GUEST_IDTR_LIMIT, TableRegister { base: 0, limit: 0xffff })?;
+        self.write_table(
+            Field::GUEST_GDTR_BASE,
+            Field::GUEST_GDTR_LIMIT,
+            TableRegister { base: 0, limit: 0xffff },
+        )?;
+        self.write_table(
+            Field::GUEST_IDTR_BASE,
+            Field::GUEST_IDTR_LIMIT,
+            TableRegister { base: 0, limit: 0xffff },
+        )?;
         self.load_control_registers(CR0_RESET, 0, 0)
     }
 
