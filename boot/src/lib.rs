@@ -22,6 +22,8 @@ mod initramfs;
 mod kernel;
 mod memory;
 mod plan;
+#[cfg(test)]
+mod synthetic;
 mod unpack;
 
 pub use acpi::{AcpiConfig, AcpiError, AcpiTables};
@@ -31,3 +33,6 @@ pub use kernel::{EntryPoint, KernelError, KernelFormat, KernelImage};
 pub use memory::{E820Entry, E820Kind, GpaRange, LayoutError, MemoryLayout};
 pub use plan::{BootImage, Part, Placement, PlanError, PlanRequest, plan};
 pub use unpack::{Compression, Unpack, UnpackError};
+
+#[cfg(test)]
+mod mutation_test;

@@ -13,7 +13,7 @@ const MAX_WINDOW: usize = 4 * MAX_MATCH;
 /// Memory the compiled pattern may take; what is larger is refused.
 const MAX_PROGRAM: usize = 4 << 20;
 
-/// A regular expression for console output: `^` and `$` match at lines, which may end in CR LF, and `$` also where the output
+/// A regular expression for console output, which is bytes: classes such as `\w` are ASCII, `.` is a byte. `^` and `$` match at lines, which may end in CR LF, and `$` also where the output
 /// ends so far, so that a prompt can be waited for.
 #[derive(Debug, Clone)]
 pub struct ExpectPattern(Regex);
@@ -25,6 +25,7 @@ impl ExpectPattern {
     /// [`ConfigError::Expect`] with the parser's reason, on one line.
     pub fn new(pattern: &str) -> Result<Self, ConfigError> {
         RegexBuilder::new(pattern)
+            .unicode(false)
             .multi_line(true)
             .crlf(true)
             .size_limit(MAX_PROGRAM)
