@@ -1,5 +1,7 @@
 //! What a person gets who names the wrong file or flag: one line with the name and the reason, and a code by cause.
 
+#![allow(clippy::unwrap_used)] // a test that cannot set itself up has failed
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,7 +1,7 @@
 //! vCPU threads, whatever the architecture: how they are kicked, held and stopped.
 
 #[cfg(test)]
-mod counting_vm;
+pub(crate) mod counting_vm;
 mod doorbell;
 mod group;
 

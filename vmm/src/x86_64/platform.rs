@@ -162,6 +162,12 @@ impl Platform {
         })
     }
 
+    /// Where message-signalled interrupts go.
+    #[cfg(test)]
+    pub(crate) fn fabric(&self) -> &Arc<InterruptFabric> {
+        &self.fabric
+    }
+
     /// The local APIC of vCPU `index`, for its thread.
     pub(crate) fn local_apic(&self, index: u32) -> Result<LocalApic, NoSuchVcpu> {
         let config = LocalApicConfig {

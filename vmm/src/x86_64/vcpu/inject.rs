@@ -99,10 +99,10 @@ impl X86Vcpu {
 
     /// Puts the next event into the VMCS and asks for the windows the others need.
     pub(super) fn prepare_entry(&mut self) -> Result<(), VcpuError> {
-        if !self.events.loaded {
-            if let Some(event) = self.events.interrupted.take().or_else(|| self.events.exception.take()) {
-                self.load(event)?;
-            }
+        if !self.events.loaded
+            && let Some(event) = self.events.interrupted.take().or_else(|| self.events.exception.take())
+        {
+            self.load(event)?;
         }
         let (mut nmi_window, mut irq_window) = (false, false);
         if self.apic.has_work() {

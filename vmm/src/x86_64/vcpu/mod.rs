@@ -7,6 +7,8 @@ mod dump;
 mod error;
 mod exits;
 mod inject;
+#[cfg(test)]
+mod scripted;
 mod setup;
 mod state;
 
@@ -159,3 +161,7 @@ impl X86Vcpu {
         VcpuError::Run { source, registers: Box::new(self.dump()) }
     }
 }
+
+#[cfg(test)]
+#[path = "vcpu_test.rs"]
+mod vcpu_test;
