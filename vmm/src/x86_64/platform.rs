@@ -212,7 +212,9 @@ impl Platform {
     /// Notes when the guest ran first.
     #[inline]
     pub(crate) fn first_entry(&self) {
-        if !self.entered.swap(true, Ordering::Relaxed) {
+        if !self.entered.load(Ordering::Relaxed) {
+            self.entered.store(true, Ordering::Relaxed);
+            // Two vCPUs may enter first at the same moment; either time will do.
             let _ = self.first_entry.set(Instant::now());
         }
     }
