@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot set itself up has failed
 
+mod guest;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use guest::elf;
 use tempfile::TempDir;
 
 /// The program, with nothing to read.
@@ -74,30 +77,6 @@ impl Files {
 
 fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
-}
-
-/// A 64-bit x86 ELF executable with one loaded segment.
-fn elf(code: &[u8], address: u64) -> Vec<u8> {
-    let mut file = Vec::new();
-    file.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    file.extend(2_u16.to_le_bytes());
-    file.extend(62_u16.to_le_bytes());
-    file.extend(1_u32.to_le_bytes());
-    file.extend(address.to_le_bytes());
-    file.extend(64_u64.to_le_bytes());
-    file.extend(0_u64.to_le_bytes());
-    file.extend(0_u32.to_le_bytes());
-    for half in [64_u16, 56, 1, 0, 0, 0] {
-        file.extend(half.to_le_bytes());
-    }
-    file.extend(1_u32.to_le_bytes());
-    file.extend(5_u32.to_le_bytes());
-    let length = code.len() as u64;
-    for word in [120, address, address, length, length, 4096] {
-        file.extend(u64::to_le_bytes(word));
-    }
-    file.extend(code);
-    file
 }
 
 /// The first page of a bzImage: enough header to be taken for one, and nothing behind it.

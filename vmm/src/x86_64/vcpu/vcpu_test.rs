@@ -522,3 +522,54 @@ fn unknown_exits_and_vmx_instructions_do_not_take_the_vmm_down() {
     bench.run(ExitReason::VMCALL, |_| {});
     assert_eq!(bench.given().vector(), 6);
 }
+
+/// Random exits with random fields: whatever comes, the VMM goes on or says why not.
+#[test]
+fn random_exits_never_panic() {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let mut bench = bench();
+    for _ in 0..20_000 {
+        let reason = ExitReason((next() % 70) as u32);
+        let values: Vec<u64> = (0..24).map(|_| next() >> (next() % 64)).collect();
+        bench.script.then(move |state| {
+            if values[0] % 4 != 0 {
+                enter(state);
+            }
+            let fields = [
+                Field::RO_EXIT_QUALIFIC,
+                Field::RO_VMEXIT_INSTR_LEN,
+                Field::RO_IDT_VECTOR_INFO,
+                Field::RO_IDT_VECTOR_ERROR,
+                Field::RO_VMEXIT_IRQ_INFO,
+                Field::RO_VMX_INSTR_INFO,
+                Field::GUEST_PHYSICAL_ADDRESS,
+                Field::GUEST_INTERRUPTIBILITY,
+                Field::GUEST_CR3,
+                Field::GUEST_CS_AR,
+                Field::GUEST_SS_AR,
+                Field::GUEST_CS_BASE,
+            ];
+            for (field, value) in fields.into_iter().zip(&values[1..]) {
+                state.set_field(field, *value & field.width().mask());
+            }
+            for (reg, value) in [Reg::RIP, Reg::RFLAGS, Reg::RAX, Reg::RCX, Reg::RDX, Reg::RSI, Reg::RDI]
+                .into_iter()
+                .zip(&values[13..])
+            {
+                state.set_register(reg, *value);
+            }
+            reason.0
+        });
+        bench.bell.answer();
+        match bench.cpu.step(&bench.bell) {
+            Ok(Step::Ran | Step::Stopped(_)) | Err(_) => {}
+            Ok(Step::Idle(_)) => bench.cpu.reset(&boot_state()).unwrap(),
+        }
+    }
+}
