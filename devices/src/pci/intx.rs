@@ -35,3 +35,7 @@ impl IntxRouter {
         self.junctions.get(index).map_or_else(IrqLine::unconnected, WiredOr::add_line)
     }
 }
+
+#[cfg(test)]
+#[path = "intx_test.rs"]
+mod intx_test;

@@ -5,8 +5,10 @@
 //!                                          ▲ timer, LVTs, self-IPI
 //! ```
 
+mod arrivals;
 mod interfaces;
 mod ipi;
+mod pins;
 mod registers;
 pub mod spec;
 mod timer;
@@ -299,91 +301,6 @@ impl LocalApic {
         }
     }
 
-    /// Takes in what others posted.
-    fn collect(&mut self) {
-        if self.mailbox.has_posted() {
-            self.mailbox.clear_mark();
-            self.collect_events();
-            self.collect_vectors();
-        }
-    }
-
-    fn collect_vectors(&mut self) {
-        const ILLEGAL: u64 = (1 << spec::FIRST_VECTOR) - 1;
-        let mut posted = self.mailbox.take_vectors();
-        let [low_edge, low_level] = [&mut posted.edge[0], &mut posted.level[0]];
-        let illegal = (*low_edge | *low_level) & ILLEGAL != 0;
-        *low_edge &= !ILLEGAL;
-        *low_level &= !ILLEGAL;
-        self.irr.extend(&posted.edge);
-        self.tmr.subtract(&posted.edge);
-        self.irr.extend(&posted.level);
-        self.tmr.extend(&posted.level);
-        if illegal {
-            self.error(esr::RECEIVED_ILLEGAL_VECTOR);
-        }
-    }
-
-    fn collect_events(&mut self) {
-        let events = self.mailbox.take_events();
-        if events.init {
-            self.take_init();
-        }
-        if self.waits_for_startup
-            && let Some(vector) = events.startup
-        {
-            self.waits_for_startup = false;
-            self.startup = Some(vector);
-        }
-        self.nmi |= events.nmi;
-        self.ext_int_message |= events.ext_int;
-        self.lint(reg::LVT_LINT0, self.mailbox.lint0(), events.lint0_edge);
-        self.lint(reg::LVT_LINT1, self.mailbox.lint1(), events.lint1_edge);
-    }
-
-    /// SDM, "Local APIC state after it receives an INIT-deassert" and the like: registers are reset; ID, mode and page
-    /// stay.
-    fn take_init(&mut self) {
-        self.mailbox.take_vectors();
-        (self.startup, self.nmi, self.ext_int_message) = (None, false, false);
-        self.init = true;
-        self.waits_for_startup = !self.config.bootstrap;
-        self.reset_registers();
-    }
-
-    /// What a local interrupt pin with its LVT entry makes of `level` and of a rising `edge`. ExtINT is not taken here:
-    /// it is asked of the line when it can be injected.
-    fn lint(&mut self, offset: u32, level: bool, edge: bool) {
-        let entry = self.lvt(offset);
-        if !self.is_enabled() {
-            // Without the APIC, LINT1 is the processor's NMI pin.
-            self.nmi |= edge && offset == reg::LVT_LINT1;
-            return;
-        }
-        if entry & lvt::MASKED != 0 {
-            return;
-        }
-        let vector = (entry & lvt::VECTOR) as u8;
-        let by_level = entry & lvt::LEVEL != 0;
-        match DeliveryMode::from_bits(entry >> lvt::MODE_SHIFT) {
-            Some(DeliveryMode::Fixed) if by_level && level && entry & lvt::REMOTE_IRR == 0 => {
-                self.set_remote_irr(offset, true);
-                self.accept(vector, Trigger::Level);
-            }
-            Some(DeliveryMode::Fixed) if !by_level && edge => self.accept(vector, Trigger::Edge),
-            Some(DeliveryMode::Nmi) if edge => self.nmi = true,
-            Some(DeliveryMode::Init) if edge => self.take_init(),
-            _ => {}
-        }
-    }
-
-    fn set_remote_irr(&mut self, offset: u32, set: bool) {
-        let index = lvt::ENTRIES.iter().position(|(entry, _)| *entry == offset);
-        if let Some(entry) = index.and_then(|index| self.lvt.get_mut(index)) {
-            *entry = if set { *entry | lvt::REMOTE_IRR } else { *entry & !lvt::REMOTE_IRR };
-        }
-    }
-
     /// EOI: the highest interrupt in service is finished.
     fn end_of_interrupt(&mut self) {
         let Some(vector) = self.isr.highest() else { return };
@@ -401,18 +318,6 @@ impl LocalApic {
             }
         }
         self.fabric.end_of_interrupt(vector);
-    }
-
-    fn ext_int_pending(&self) -> bool {
-        self.ext_int_message || (self.takes_ext_int() && self.mailbox.lint0())
-    }
-
-    /// Whether LINT0 is the 8259's way in: by its LVT entry, or because the APIC is off and LINT0 is the processor's
-    /// INTR pin.
-    fn takes_ext_int(&self) -> bool {
-        let entry = self.lvt(reg::LVT_LINT0);
-        let ext_int = DeliveryMode::from_bits(entry >> lvt::MODE_SHIFT) == Some(DeliveryMode::ExtInt);
-        !self.is_enabled() || (ext_int && entry & lvt::MASKED == 0)
     }
 
     /// The highest requested vector above the processor's priority class.
@@ -438,13 +343,6 @@ impl LocalApic {
             flat: self.dfr & dfr::MODEL == dfr::MODEL,
             software_enabled: self.svr & svr::ENABLE != 0 && self.mode() != ApicMode::Disabled,
         });
-    }
-
-    /// Says whether LINT0 matters, and looks at it once: a level that rose unheard is found here.
-    fn hear_lint0(&mut self) {
-        let masked = self.lvt(reg::LVT_LINT0) & lvt::MASKED != 0;
-        self.mailbox.set_lint0_heard(!masked || !self.is_enabled());
-        self.lint(reg::LVT_LINT0, self.mailbox.lint0(), false);
     }
 
     /// Registers as after INIT. The mode, the page's address and the mailbox stay.

@@ -26,17 +26,19 @@ pub struct Pit8254 {
 }
 
 impl Pit8254 {
-    /// An 8254 whose channel 0 drives `irq0`. Its counters stand until the guest programs them.
+    /// An 8254 whose channel 0 drives `irq0`. Its counters stand, with their outputs up, until the guest programs them.
     pub fn new(irq0: IrqLine, clock: Arc<dyn Clock>, listener: Arc<dyn DeadlineListener>) -> Self {
+        // Up from the start, so that programming a periodic mode is no edge.
+        irq0.set_level(true);
         Self { irq0, clock, listener, channels: power_up(), port_b: 0, not_before_ns: 0 }
     }
 
-    /// Power-up reset.
+    /// Power-up reset. Before the interrupt controllers', which then forget the edge it may make.
     pub fn reset(&mut self) {
         self.channels = power_up();
         self.port_b = 0;
         self.not_before_ns = 0;
-        self.irq0.set_level(false);
+        self.irq0.set_level(true);
     }
 
     fn tick(&self) -> u64 {
