@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engine::{HostRegion, PhysicalMemory, Rights};
+use engine::{Access, HostRegion, MemoryViolation, PhysicalMemory, Rights};
 
 use super::Quirks;
 use crate::ReturnCode;
@@ -52,6 +52,17 @@ impl Range {
         let offset = self.offset.wrapping_add((start - self.gpa) as usize);
         Some(Self { gpa: start, size, offset, ..self.clone() })
     }
+}
+
+/// What an access to guest physical memory met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Touch {
+    /// Cold memory, warm now: the access is to be tried again.
+    Filled,
+    /// Memory that allows the access: it is to be tried again.
+    Allowed,
+    /// No memory, or memory that does not allow the access.
+    Refused,
 }
 
 type Answer = Result<(), ReturnCode>;
@@ -134,14 +145,21 @@ impl Memory {
         self.any_cold.store(false, Ordering::SeqCst);
     }
 
-    /// The guest touched `gpa`: if it is cold, its block becomes known to the engine. Answers whether it was cold.
-    pub(super) fn touch(&self, gpa: u64) -> bool {
-        let Some(block) = self.lazy_fill else { return false };
+    /// The engine met an access it has no mapping for. If the range is cold, its block becomes known to the engine.
+    pub(super) fn touch(&self, violation: &MemoryViolation) -> Touch {
         let mut ranges = self.ranges();
-        let Some(index) =
-            ranges.iter().position(|range| range.cold && range.overlaps(gpa, gpa.saturating_add(1)))
-        else {
-            return false;
+        let gpa = violation.gpa;
+        let Some(index) = ranges.iter().position(|range| range.overlaps(gpa, gpa.saturating_add(1))) else {
+            return Touch::Refused;
+        };
+        let Some(block) = self.lazy_fill.filter(|_| ranges[index].cold) else {
+            // Another CPU may have warmed it in the meantime.
+            let needed = match violation.access {
+                Access::Read => MemoryFlags::READ,
+                Access::Write => MemoryFlags::WRITE,
+                Access::Fetch => MemoryFlags::EXEC,
+            };
+            return if ranges[index].flags.contains(needed) { Touch::Allowed } else { Touch::Refused };
         };
         let range = ranges.swap_remove(index);
         let start = gpa & !(block - 1);
@@ -154,7 +172,7 @@ impl Memory {
             ranges.push(warm);
         }
         ranges.extend(range.part(end, u64::MAX));
-        true
+        Touch::Filled
     }
 
     fn warm(&self, range: &mut Range) -> Answer {
@@ -212,3 +230,7 @@ fn checked_end(gpa: u64, size: usize, offset: u64) -> Result<u64, ReturnCode> {
         _ => Err(ReturnCode::BAD_ARGUMENT),
     }
 }
+
+#[cfg(test)]
+#[path = "memory_test.rs"]
+mod memory_test;

@@ -17,7 +17,6 @@ mod capability;
 mod clock;
 mod entry;
 mod exit;
-mod fpstate;
 mod intercepts;
 mod kick;
 mod memory;

@@ -11,10 +11,9 @@ use crate::x86_64::MsrFlags;
 const TSC: u32 = 0x10;
 /// IA32_PRED_CMD: write-only, no state.
 const PRED_CMD: u32 = 0x49;
-/// IA32_FLUSH_CMD: native enabling is known not to work.
-const FLUSH_CMD: u32 = 0x10b;
 
-/// MSRs the framework lets a guest use natively, as observed on Macs, and that the engine's processor has.
+/// MSRs the framework lets a guest use natively, as observed on Macs, and that the engine's processor has. FLUSH_CMD
+/// (10bh) is not among them: enabling it is known not to work.
 pub(super) const NATIVE: [u32; 15] = [
     TSC,
     0x48,
@@ -45,7 +44,7 @@ struct Enabled {
 
 impl MsrAccess {
     pub(super) fn enable_native(&mut self, msr: u32, enable: bool) -> Result<(), ReturnCode> {
-        if !NATIVE.contains(&msr) || msr == FLUSH_CMD {
+        if !NATIVE.contains(&msr) {
             return Err(ReturnCode::BAD_ARGUMENT);
         }
         self.switch(msr, enable.then_some(Enabled { managed: false, rights: MsrFlags::all() }));

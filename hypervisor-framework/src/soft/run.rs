@@ -7,6 +7,7 @@ use engine::{ControlRegisterAccess, Event, EventKind, Exit, Interruptibility, Re
 use super::entry::{self, Kind, Refusal};
 use super::exit::{self, Setting};
 use super::intercepts;
+use super::memory::Touch;
 use super::vcpu::SoftVcpu;
 use crate::x86_64::vmcs::Field;
 use crate::x86_64::{
@@ -33,6 +34,14 @@ pub(super) enum Entry {
     Plain,
     /// `hv_vcpu_run_until`; `None` is forever.
     Until(Option<Instant>),
+}
+
+/// What an entry leaves to do before the guest's first instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    Nothing,
+    /// The injected "event" is a monitor trap exit.
+    MonitorTrap,
 }
 
 /// When the guest has to stop by itself, and what that looks like.
@@ -76,7 +85,9 @@ impl SoftVcpu {
         if matches!(entry, Entry::Until(_)) {
             self.vm.memory.warm_all();
         }
-        self.load();
+        if self.load() == Pending::MonitorTrap {
+            return Ok(exit::record_plain(&mut self.state, ExitReason::MONITOR_TRAP));
+        }
         let alarm = self.alarm(entry);
         loop {
             let halted = self.state.get(Field::GUEST_ACTIVITY_STATE) == u64::from(ActivityState::HLT.0);
@@ -118,7 +129,7 @@ impl SoftVcpu {
     }
 
     /// Loads what an entry loads: EFER, intercepts, the TSC offset and the event to inject.
-    fn load(&mut self) {
+    fn load(&mut self) -> Pending {
         let entry = EntryControls::from_bits_retain(self.state.get(Field::CTRL_VMENTRY_CONTROLS) as u32);
         let efer = if entry.contains(EntryControls::LOAD_EFER) {
             self.state.get(Field::GUEST_IA32_EFER)
@@ -139,14 +150,14 @@ impl SoftVcpu {
         let offset = if primary.contains(ProcBased::TSC_OFFSET) { self.tsc_offset() } else { 0 };
         self.state.engine.cpu.intercepts.tsc_offset = offset;
         self.state.entered();
-        self.inject();
+        self.inject()
     }
 
     /// Hands the entry's event to the engine; the valid bit is cleared, as every entry does.
-    fn inject(&mut self) {
+    fn inject(&mut self) -> Pending {
         let info = InterruptionInfo(self.state.get(Field::CTRL_VMENTRY_IRQ_INFO) as u32);
         if !info.is_valid() {
-            return;
+            return Pending::Nothing;
         }
         let cleared = info.0 & !InterruptionInfo::VALID;
         self.state.store.set(Field::CTRL_VMENTRY_IRQ_INFO, cleared.into());
@@ -158,8 +169,8 @@ impl SoftVcpu {
             InterruptionKind::SoftwareInterrupt => EventKind::SoftwareInterrupt,
             InterruptionKind::PrivilegedSoftwareException => EventKind::PrivilegedSoftwareException,
             InterruptionKind::SoftwareException => EventKind::SoftwareException,
-            // A pending MTF exit is not an event; the entry checks leave nothing else.
-            InterruptionKind::Reserved | InterruptionKind::Other => return,
+            // The entry checks leave no reserved type.
+            InterruptionKind::Reserved | InterruptionKind::Other => return Pending::MonitorTrap,
         };
         let length = if info.kind().needs_instruction_length() {
             self.state.get(Field::CTRL_VMENTRY_INSTR_LEN) as u8
@@ -173,6 +184,7 @@ impl SoftVcpu {
             error_code: info.has_error_code().then_some(code),
             instruction_length: length,
         });
+        Pending::Nothing
     }
 
     fn wake(&mut self) {
@@ -243,11 +255,17 @@ impl SoftVcpu {
             {
                 return self.write_shadowed_tpr(*gpr, exit.instruction_length);
             }
-            Reason::Memory(violation)
-                if self.vm.memory.touch(violation.gpa) && matches!(entry, Entry::Until(_)) =>
-            {
-                self.resume(&exit);
-                return None;
+            Reason::Memory(violation) => {
+                // A first touch shows under plain run; a lost race with another CPU's never does.
+                let hidden = match self.vm.memory.touch(violation) {
+                    Touch::Filled => matches!(entry, Entry::Until(_)),
+                    Touch::Allowed => true,
+                    Touch::Refused => false,
+                };
+                if hidden {
+                    self.resume(&exit);
+                    return None;
+                }
             }
             _ => {}
         }

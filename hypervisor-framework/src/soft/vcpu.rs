@@ -11,7 +11,7 @@ use super::msr::{self, MsrAccess};
 use super::run::{Entry, Random};
 use super::state::State;
 use super::vm::Shared;
-use super::{fpstate, registers, rights};
+use super::{registers, rights};
 use crate::x86_64::vmcs::Field;
 use crate::x86_64::{Deadline, MsrFlags, Reg, Vcpu, VcpuId, VcpuOptions};
 use crate::{Error, Result, ReturnCode};
@@ -117,6 +117,11 @@ const fn bad_argument(call: &'static str) -> Error {
     Error { call, code: ReturnCode::BAD_ARGUMENT }
 }
 
+fn refused_image(call: &'static str, error: engine::XsaveImageError) -> Error {
+    log::debug!("{call}: {error}");
+    bad_argument(call)
+}
+
 impl Vcpu for SoftVcpu {
     fn id(&self) -> VcpuId {
         self.id
@@ -204,13 +209,13 @@ impl Vcpu for SoftVcpu {
     fn read_fpstate(&self, buffer: &mut [u8]) -> Result<()> {
         const CALL: &str = "hv_vcpu_read_fpstate";
         self.owned(CALL)?;
-        fpstate::read(&self.state.engine.cpu, buffer).ok_or(bad_argument(CALL))
+        self.state.engine.cpu.read_xsave_image(buffer).map_err(|error| refused_image(CALL, error))
     }
 
     fn write_fpstate(&mut self, buffer: &[u8]) -> Result<()> {
         const CALL: &str = "hv_vcpu_write_fpstate";
         self.owned(CALL)?;
-        fpstate::write(&mut self.state.engine.cpu, buffer).ok_or(bad_argument(CALL))
+        self.state.engine.cpu.write_xsave_image(buffer).map_err(|error| refused_image(CALL, error))
     }
 
     fn invalidate_tlb(&mut self) -> Result<()> {
