@@ -1,4 +1,6 @@
 //! Small guests: written with an assembler, wrapped as kernels, run to their end.
+#![allow(clippy::unwrap_used)] // a test that cannot set itself up has failed
+#![allow(dead_code)] // each test file uses its part
 
 use std::path::PathBuf;
 use std::time::Duration;
