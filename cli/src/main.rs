@@ -4,6 +4,7 @@ mod args;
 mod boot;
 mod doctor;
 mod exit_code;
+mod inherited;
 mod signals;
 mod summary;
 mod values;

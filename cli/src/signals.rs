@@ -8,6 +8,8 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::{Handle, Signals};
 use vmm::MachineHandle;
 
+use crate::inherited::is_ignored;
+
 /// Watches signals until [`Watch::end`].
 pub(crate) struct Watch {
     handle: Handle,
@@ -21,7 +23,9 @@ pub(crate) struct Watch {
 /// The signals cannot be taken, or there is no thread.
 pub(crate) fn watch(machine: MachineHandle) -> io::Result<Watch> {
     restore_on_panic(&machine);
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT])?;
+    // What the parent had ignored stays ignored: a machine under nohup outlives its terminal.
+    let taken = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP].into_iter().filter(|signal| !is_ignored(*signal));
+    let mut signals = Signals::new(taken.chain([SIGCONT]))?;
     let handle = signals.handle();
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut asked = false;

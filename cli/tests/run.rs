@@ -145,6 +145,27 @@ fn signals_end_the_run_with_their_code() {
 }
 
 #[test]
+fn ignored_signals_stay_ignored() {
+    let guest = Guest::new(ECHO);
+    let boot = guest.boot(&[]);
+    let mut child = Command::new("nohup")
+        .arg(boot.get_program())
+        .args(boot.get_args())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 1]).unwrap();
+    let pid = child.id().to_string();
+    for signal in ["HUP", "TERM"] {
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
 fn sockets_and_files_as_consoles() {
     let guest = Guest::new(ECHO);
     let path = guest.path("socket");

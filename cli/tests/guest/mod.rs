@@ -8,41 +8,41 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// `jmp $`.
-pub const SPIN: &[u8] = &[0xeb, 0xfe];
+pub(crate) const SPIN: &[u8] = &[0xeb, 0xfe];
 
 /// Prints `x` for ever.
-pub const CHATTER: &[u8] = &[0xba, 0xf8, 3, 0, 0, 0xb0, b'x', 0xee, 0xeb, 0xfd];
+pub(crate) const CHATTER: &[u8] = &[0xba, 0xf8, 3, 0, 0, 0xb0, b'x', 0xee, 0xeb, 0xfd];
 
 /// Sends back every byte it gets on COM1, after a `>`.
-pub const ECHO: &[u8] = &[
+pub(crate) const ECHO: &[u8] = &[
     0xba, 0xf8, 3, 0, 0, 0xb0, b'>', 0xee, // mov edx, 0x3f8; mov al, '>'; out dx, al
     0xba, 0xfd, 3, 0, 0, 0xec, 0xa8, 1, 0x74, 0xf6, // mov edx, 0x3fd; again: in al, dx; test al, 1; jz
     0xba, 0xf8, 3, 0, 0, 0xec, 0xee, 0xeb, 0xed, // mov edx, 0x3f8; in al, dx; out dx, al; jmp
 ];
 
 /// Writes `code` to port 0xf4.
-pub fn exit(code: u8) -> Vec<u8> {
+pub(crate) fn exit(code: u8) -> Vec<u8> {
     vec![0xb8, code, 0, 0, 0, 0xba, 0xf4, 0, 0, 0, 0xef, 0xeb, 0xfe]
 }
 
 /// A folder with a kernel in it.
-pub struct Guest {
-    pub folder: TempDir,
+pub(crate) struct Guest {
+    pub(crate) folder: TempDir,
 }
 
 impl Guest {
-    pub fn new(code: &[u8]) -> Self {
+    pub(crate) fn new(code: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("vmlinux"), elf(code, 0x10_0000)).unwrap();
         Self { folder }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// `rvmm boot` of this guest, with a time limit that no test should reach.
-    pub fn boot(&self, flags: &[&str]) -> Command {
+    pub(crate) fn boot(&self, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rvmm"));
         command
             .args(["boot", "--memory", "32M", "--debug-exit-port", "0xf4", "--kernel"])
@@ -56,7 +56,7 @@ impl Guest {
 }
 
 /// A 64-bit x86 ELF executable with one loaded segment.
-pub fn elf(code: &[u8], address: u64) -> Vec<u8> {
+pub(crate) fn elf(code: &[u8], address: u64) -> Vec<u8> {
     let mut file = Vec::new();
     file.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
     file.extend(2_u16.to_le_bytes());

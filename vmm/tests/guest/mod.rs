@@ -11,33 +11,33 @@ use vmm::config::{BootConfig, EngineChoice, MachineConfig, SerialBackend, Unpack
 use vmm::{Machine, Outcome, StopReason, engine};
 
 /// Where the guest's code lies.
-pub const BASE: u64 = 0x10_0000;
+pub(crate) const BASE: u64 = 0x10_0000;
 
 /// The debug-exit port of all these guests.
-pub const EXIT_PORT: u16 = 0xf4;
+pub(crate) const EXIT_PORT: u16 = 0xf4;
 
 /// COM1's data register.
-pub const COM1: u16 = 0x3f8;
+pub(crate) const COM1: u16 = 0x3f8;
 
 /// A test that takes longer has failed.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A guest with its files.
-pub struct Guest {
-    pub config: MachineConfig,
+pub(crate) struct Guest {
+    pub(crate) config: MachineConfig,
     folder: TempDir,
 }
 
 impl Guest {
     /// A 64-bit guest; it starts in long mode with the low 4 GiB mapped one to one.
-    pub fn new(write: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Self {
+    pub(crate) fn new(write: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Self {
         let mut assembler = CodeAssembler::new(64).unwrap();
         write(&mut assembler).unwrap();
         Self::from_code(&assembler.assemble(BASE).unwrap())
     }
 
     /// A guest of ready-made code.
-    pub fn from_code(code: &[u8]) -> Self {
+    pub(crate) fn from_code(code: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let kernel = folder.path().join("kernel");
         std::fs::write(&kernel, elf(code)).unwrap();
@@ -49,37 +49,37 @@ impl Guest {
         Self { config, folder }
     }
 
-    pub fn machine(&self) -> Machine {
+    pub(crate) fn machine(&self) -> Machine {
         Machine::new(self.config.clone(), &engine::select(EngineChoice::Auto).unwrap()).unwrap()
     }
 
-    pub fn run(&self) -> Outcome {
+    pub(crate) fn run(&self) -> Outcome {
         self.machine().run(&mut |_| {})
     }
 
     /// Runs, and gives only the reason.
-    pub fn end(&self) -> StopReason {
+    pub(crate) fn end(&self) -> StopReason {
         self.run().reason
     }
 
-    pub fn console(&self) -> String {
+    pub(crate) fn console(&self) -> String {
         std::fs::read_to_string(self.path("console")).unwrap()
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }
 
 /// Ends the run with `code`.
-pub fn exit(a: &mut CodeAssembler, code: u32) -> Result<(), IcedError> {
+pub(crate) fn exit(a: &mut CodeAssembler, code: u32) -> Result<(), IcedError> {
     a.mov(eax, code)?;
     a.mov(edx, u32::from(EXIT_PORT))?;
     a.out(dx, eax)
 }
 
 /// Writes text to COM1 without asking whether it is ready.
-pub fn print(a: &mut CodeAssembler, text: &str) -> Result<(), IcedError> {
+pub(crate) fn print(a: &mut CodeAssembler, text: &str) -> Result<(), IcedError> {
     a.mov(edx, u32::from(COM1))?;
     for byte in text.bytes() {
         a.mov(al, u32::from(byte))?;
@@ -89,7 +89,7 @@ pub fn print(a: &mut CodeAssembler, text: &str) -> Result<(), IcedError> {
 }
 
 /// A port write of `width` given by the register.
-pub fn out8(a: &mut CodeAssembler, port: u16, value: u8) -> Result<(), IcedError> {
+pub(crate) fn out8(a: &mut CodeAssembler, port: u16, value: u8) -> Result<(), IcedError> {
     a.mov(edx, u32::from(port))?;
     a.mov(al, u32::from(value))?;
     a.out(dx, al)
