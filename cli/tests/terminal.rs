@@ -1,5 +1,5 @@
 //! rvmm on a terminal: raw while a guest is attached, restored whatever ends it.
-#![allow(clippy::unwrap_used)] // a test that cannot set itself up has failed
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot set itself up has failed
 #![allow(unsafe_code)] // a child is given its controlling terminal between fork and exec
 
 mod guest;
