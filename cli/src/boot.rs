@@ -1,8 +1,7 @@
 //! `rvmm boot`.
 
-use hypervisor_framework::ReturnCode;
 use vmm::console::ESCAPE_HELP;
-use vmm::{Event, Machine, MachineError, Outcome, StopReason, engine, error_chain};
+use vmm::{Cause, Event, Machine, Outcome, StopReason, engine, error_chain};
 
 use crate::args::BootArgs;
 use crate::voice::{say, show};
@@ -21,8 +20,9 @@ pub(crate) fn run(arguments: &BootArgs) -> u8 {
     let machine = match Machine::new(arguments.config(), &engine) {
         Ok(machine) => machine,
         Err(error) => {
-            say(format_args!("{}{}", error_chain(&error), hint(&error)));
-            return exit_code::of_error(&error);
+            let cause = error.cause();
+            say(format_args!("{}{}", error_chain(&error), hint(cause)));
+            return exit_code::of_cause(cause);
         }
     };
     let watch = match signals::watch(machine.handle()) {
@@ -65,9 +65,9 @@ fn tell(event: Event) {
 }
 
 /// What to do about an error, where that is known.
-fn hint(error: &MachineError) -> &'static str {
-    match error {
-        MachineError::Framework { source, .. } if source.code == ReturnCode::DENIED => {
+fn hint(cause: Cause) -> &'static str {
+    match cause {
+        Cause::NotEntitled => {
             " (the program lacks the entitlement com.apple.security.hypervisor; `rvmm doctor` tells the fix)"
         }
         _ => "",

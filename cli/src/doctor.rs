@@ -3,11 +3,8 @@
 use std::env::consts::{ARCH, OS};
 use std::io::{self, Write};
 
-use hypervisor_framework::ReturnCode;
-use hypervisor_framework::native::{self, Unavailable};
-use hypervisor_framework::x86_64::VmOptions;
 use vmm::config::EngineChoice;
-use vmm::engine;
+use vmm::engine::{self, Framework, HostReport, Unavailable};
 
 use crate::exit_code;
 
@@ -36,35 +33,21 @@ pub(crate) fn run() -> u8 {
 }
 
 fn findings() -> Vec<Finding> {
-    let facts = native::host_facts();
+    let HostReport { macos_version, model, hv_support, framework } = engine::inspect_host();
     let plain = |what, found: String| Finding { what, found, fix: None };
-    let on_mac = facts.macos_version.is_some();
+    let on_mac = macos_version.is_some();
     let mut findings = vec![
         plain("rvmm", env!("CARGO_PKG_VERSION").to_owned()),
         plain("host", format!("{OS} {ARCH}")),
-        plain("macOS", facts.macos_version.unwrap_or_else(|| "no: this host is not a Mac".to_owned())),
+        plain("macOS", macos_version.unwrap_or_else(|| "no: this host is not a Mac".to_owned())),
     ];
-    if let Some(model) = facts.model {
-        findings.push(plain("model", model));
-    }
+    findings.extend(model.map(|model| plain("model", model)));
     if on_mac {
-        findings.push(support(facts.hv_support));
+        findings.push(support(hv_support));
     }
-    let native = native::x86_64_hypervisor();
-    let works = match &native {
-        Err(reason) => {
-            findings.push(Finding { what: "hvf", found: format!("no: {reason}"), fix: fix_for(reason) });
-            false
-        }
-        Ok(hypervisor) => {
-            let (finding, works) =
-                entitlement(hypervisor.create_vm(VmOptions::empty()).err().map(|e| e.code));
-            findings.push(finding);
-            works
-        }
-    };
+    findings.push(native(&framework));
     findings.push(plain("soft", "yes: the software engine runs on every host".to_owned()));
-    findings.push(chosen(native.is_ok() && !works));
+    findings.push(chosen(matches!(framework, Framework::NotEntitled | Framework::Fails(_))));
     findings
 }
 
@@ -79,32 +62,27 @@ fn support(value: Option<bool>) -> Finding {
     Finding { what: "kern.hv_support", found: found.to_owned(), fix: fix.map(str::to_owned) }
 }
 
+fn native(framework: &Framework) -> Finding {
+    let (found, fix) = match framework {
+        Framework::Works => (
+            "yes: entitled (com.apple.security.hypervisor), a virtual machine could be made".to_owned(),
+            None,
+        ),
+        Framework::Absent(reason) => (format!("no: {reason}"), fix_for(reason)),
+        Framework::NotEntitled => (
+            "no: the program lacks the entitlement com.apple.security.hypervisor".to_owned(),
+            Some(format!("sign it: {SIGN}")),
+        ),
+        Framework::Fails(error) => (format!("no: {error}"), Some("use --engine soft".to_owned())),
+    };
+    Finding { what: "hvf", found, fix }
+}
+
 fn fix_for(reason: &Unavailable) -> Option<String> {
     match reason {
         Unavailable::NotMacOs => None,
         Unavailable::OtherArchitecture => Some("x86_64 guests run with --engine soft on this Mac".to_owned()),
         Unavailable::NoHardware { .. } => Some("use --engine soft".to_owned()),
-    }
-}
-
-/// Only trying tells whether the program may use the framework.
-fn entitlement(code: Option<ReturnCode>) -> (Finding, bool) {
-    let finding = |found: String, fix: Option<String>| Finding { what: "entitlement", found, fix };
-    match code {
-        None => {
-            (finding("com.apple.security.hypervisor is present, a VM can be made".to_owned(), None), true)
-        }
-        Some(ReturnCode::DENIED) => (
-            finding(
-                "com.apple.security.hypervisor is missing".to_owned(),
-                Some(format!("sign the program: {SIGN}")),
-            ),
-            false,
-        ),
-        Some(ReturnCode::BUSY) => {
-            (finding("present; another VM of this process is alive".to_owned(), None), true)
-        }
-        Some(code) => (finding(format!("unknown: hv_vm_create answers {code}"), None), false),
     }
 }
 

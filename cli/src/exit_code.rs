@@ -1,8 +1,6 @@
 //! Exit codes, by cause.
 
-use boot::{InitramfsError, KernelError, PlanError, UnpackError};
-use hypervisor_framework::ReturnCode;
-use vmm::{MachineError, Outcome, StopReason};
+use vmm::{Cause, Outcome, StopReason};
 
 /// Powered off, quit, or the expected pattern was seen.
 pub(crate) const SUCCESS: u8 = 0;
@@ -52,30 +50,16 @@ pub(crate) const TABLE: &str = "Exit codes:
   141  nobody reads standard output any more";
 
 /// For a machine that could not be made.
-pub(crate) fn of_error(error: &MachineError) -> u8 {
-    match error {
-        MachineError::Config(_) => USAGE,
-        MachineError::File { .. } => UNREADABLE,
-        MachineError::FileTooLarge { .. } => DOES_NOT_FIT,
-        MachineError::Kernel(KernelError::Unpack { source: UnpackError::TooLarge { .. }, .. })
-        | MachineError::Initramfs(InitramfsError::Unpack { source: UnpackError::TooLarge { .. }, .. }) => {
-            DOES_NOT_FIT
-        }
-        MachineError::Kernel(_) | MachineError::Initramfs(_) => UNUSABLE,
-        MachineError::Plan(PlanError::CommandLineCharacter { .. }) => USAGE,
-        MachineError::Plan(_) => DOES_NOT_FIT,
-        MachineError::Serial(_) => SERIAL,
-        MachineError::Framework { source, .. } if no_engine(source.code) => NO_ENGINE,
-        MachineError::Framework { .. }
-        | MachineError::Map(_)
-        | MachineError::Ram(_)
-        | MachineError::Internal { .. } => FAILURE,
+pub(crate) fn of_cause(cause: Cause) -> u8 {
+    match cause {
+        Cause::Config => USAGE,
+        Cause::Unreadable => UNREADABLE,
+        Cause::Unusable => UNUSABLE,
+        Cause::DoesNotFit => DOES_NOT_FIT,
+        Cause::Serial => SERIAL,
+        Cause::NoEngine | Cause::NotEntitled => NO_ENGINE,
+        Cause::Other => FAILURE,
     }
-}
-
-/// The framework is there and refuses this process or host.
-fn no_engine(code: ReturnCode) -> bool {
-    [ReturnCode::DENIED, ReturnCode::NO_DEVICE, ReturnCode::UNSUPPORTED].contains(&code)
 }
 
 /// For a run that ended. With `expecting`, only the pattern is a success.

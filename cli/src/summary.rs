@@ -14,7 +14,9 @@ const MAX_ROWS: usize = 12;
 pub(crate) fn report(style: ReportStyle, outcome: &Outcome, code: u8) -> String {
     match style {
         ReportStyle::Json => {
-            let line = json!({ "exit_code": code, "stop": outcome.reason, "report": outcome.report });
+            let mut line = json!(outcome.report);
+            line["exit_code"] = json!(code);
+            line["stop"] = json!(outcome.reason);
             format!("{line}\n")
         }
         ReportStyle::Text => text(outcome),

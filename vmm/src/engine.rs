@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use hypervisor_framework::native::{self, Unavailable};
+use hypervisor_framework::ReturnCode;
+use hypervisor_framework::native;
+pub use hypervisor_framework::native::Unavailable;
 use hypervisor_framework::soft::Soft;
-use hypervisor_framework::x86_64::Hypervisor;
+use hypervisor_framework::x86_64::{Hypervisor, VmOptions};
 
 use crate::config::EngineChoice;
 use crate::os;
@@ -54,5 +56,51 @@ pub fn select(choice: EngineChoice) -> Result<Engine, EngineError> {
             Ok(hypervisor) => native(hypervisor, "Hypervisor.framework runs x86_64 guests on this host"),
             Err(reason) => soft(reason.to_string()),
         }),
+    }
+}
+
+/// What a host offers, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostReport {
+    /// macOS' version; `None` on other systems.
+    pub macos_version: Option<String>,
+    /// The Mac's model.
+    pub model: Option<String>,
+    /// sysctl `kern.hv_support`; `None` where there is none.
+    pub hv_support: Option<bool>,
+    /// Whether Hypervisor.framework runs x86_64 guests for this process.
+    pub framework: Framework,
+}
+
+/// The state of Hypervisor.framework on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Framework {
+    /// A virtual machine could be made.
+    Works,
+    /// There is none for x86_64 guests.
+    Absent(Unavailable),
+    /// It is there, and this program lacks the entitlement `com.apple.security.hypervisor`.
+    NotEntitled,
+    /// It is there, and fails.
+    Fails(hypervisor_framework::Error),
+}
+
+/// Looks at the host. Makes a virtual machine for a moment: only trying tells whether this program may.
+pub fn inspect_host() -> HostReport {
+    let facts = native::host_facts();
+    let framework = match native::x86_64_hypervisor() {
+        Err(reason) => Framework::Absent(reason),
+        Ok(hypervisor) => match hypervisor.create_vm(VmOptions::empty()) {
+            Err(error) if error.code == ReturnCode::DENIED => Framework::NotEntitled,
+            // Another virtual machine of this very process is alive: so it may.
+            Err(error) if error.code != ReturnCode::BUSY => Framework::Fails(error),
+            _ => Framework::Works,
+        },
+    };
+    HostReport {
+        macos_version: facts.macos_version,
+        model: facts.model,
+        hv_support: facts.hv_support,
+        framework,
     }
 }

@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use boot::{InitramfsError, KernelError, PlanError, UnpackError};
+use hypervisor_framework::ReturnCode;
+
 use crate::config::ConfigError;
 use crate::console::EndpointError;
 use crate::memory::{MapError, RamError};
@@ -35,13 +38,13 @@ pub enum MachineError {
     },
     /// The kernel file is none, or damaged.
     #[error(transparent)]
-    Kernel(#[from] boot::KernelError),
+    Kernel(#[from] KernelError),
     /// The initramfs file is none, or damaged.
     #[error(transparent)]
-    Initramfs(#[from] boot::InitramfsError),
+    Initramfs(#[from] InitramfsError),
     /// Kernel, initramfs, command line and memory do not go together.
     #[error(transparent)]
-    Plan(#[from] boot::PlanError),
+    Plan(#[from] PlanError),
     /// The serial back end.
     #[error(transparent)]
     Serial(#[from] EndpointError),
@@ -69,7 +72,50 @@ pub enum MachineError {
     },
 }
 
+/// What kind of thing went wrong, for callers that act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The configuration.
+    Config,
+    /// A file cannot be read.
+    Unreadable,
+    /// A file is not what it should be.
+    Unusable,
+    /// Something is too large for guest memory, or for the kernel.
+    DoesNotFit,
+    /// The serial back end.
+    Serial,
+    /// The engine refuses this host or this process.
+    NoEngine,
+    /// The engine refuses this process: the entitlement is missing.
+    NotEntitled,
+    /// The rest.
+    Other,
+}
+
 impl MachineError {
+    /// What kind of error this is.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Config(_) | Self::Plan(PlanError::CommandLineCharacter { .. }) => Cause::Config,
+            Self::File { .. } => Cause::Unreadable,
+            Self::FileTooLarge { .. }
+            | Self::Plan(_)
+            | Self::Kernel(KernelError::Unpack { source: UnpackError::TooLarge { .. }, .. })
+            | Self::Initramfs(InitramfsError::Unpack { source: UnpackError::TooLarge { .. }, .. }) => {
+                Cause::DoesNotFit
+            }
+            Self::Kernel(_) | Self::Initramfs(_) => Cause::Unusable,
+            Self::Serial(_) => Cause::Serial,
+            Self::Framework { source, .. } => match source.code {
+                ReturnCode::DENIED => Cause::NotEntitled,
+                ReturnCode::NO_DEVICE | ReturnCode::UNSUPPORTED => Cause::NoEngine,
+                _ => Cause::Other,
+            },
+            Self::Map(_) | Self::Ram(_) | Self::Internal { .. } => Cause::Other,
+        }
+    }
+
     pub(super) fn internal(what: &'static str, reason: impl ToString) -> Self {
         Self::Internal { what, reason: reason.to_string() }
     }

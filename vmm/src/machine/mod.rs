@@ -8,7 +8,7 @@ mod report;
 mod signals;
 mod threads;
 
-pub use error::MachineError;
+pub use error::{Cause, MachineError};
 pub use handle::{MachineHandle, RequestError};
 
 use std::path::PathBuf;

@@ -538,7 +538,7 @@ fn random_exits_never_panic() {
         let reason = ExitReason((next() % 70) as u32);
         let values: Vec<u64> = (0..24).map(|_| next() >> (next() % 64)).collect();
         bench.script.then(move |state| {
-            if values[0] % 4 != 0 {
+            if !values[0].is_multiple_of(4) {
                 enter(state);
             }
             let fields = [
