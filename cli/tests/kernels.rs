@@ -3,6 +3,7 @@
 //! `RVMM_GUESTS` names the folder with the guests (`make guests` makes it; default `cache/guests` of the workspace), `RVMM` the
 //! program (default: the workspace's release build). Without guests these tests say so and pass, unless `RVMM_GUESTS` is set.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot set itself up has failed
+#![allow(clippy::print_stdout)] // a test that was skipped says so
 
 use std::env;
 use std::path::{Path, PathBuf};
