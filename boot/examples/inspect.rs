@@ -1,22 +1,46 @@
 //! Shows what the loader makes of real files: `inspect KERNEL [INITRAMFS] [--guest] [--memory MIB] [--cmdline TEXT]
-//! [--acpi FILE] [--dump DIRECTORY]`.
+//! [--store DIRECTORY] [--acpi FILE] [--dump DIRECTORY]`.
 //!
-//! Prints the time each step takes, the placements and the memory map. `--acpi` writes each ACPI table to FILE.SIGNATURE,
+//! Prints the time each step takes, the placements and the memory map. `--store` keeps unpacked data there; `--acpi` writes each ACPI table to FILE.SIGNATURE,
 //! for `iasl -d`; `--dump` writes each placement to a file named by its address, for other emulators.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use boot::acpi::{AcpiConfig, PciConfig};
-use boot::{GpaRange, Initramfs, KernelImage, MemoryLayout, Part, PlanRequest, Unpack, plan};
+use boot::{
+    GpaRange, Initramfs, KeptData, KernelImage, LoadOptions, MemoryLayout, Part, PlanRequest, Unpack,
+    UnpackedStore, plan,
+};
 
 type Failure = Box<dyn std::error::Error>;
+
+/// A directory with a file for every key.
+struct Directory(PathBuf);
+
+impl UnpackedStore for Directory {
+    fn get(&self, key: &str) -> Option<KeptData> {
+        Some(Arc::new(fs::read(self.0.join(key)).ok()?))
+    }
+
+    fn put(&self, key: &str, parts: [&[u8]; 2]) {
+        let write = || -> io::Result<()> {
+            let mut file = File::create(self.0.join(key))?;
+            parts.iter().try_for_each(|part| file.write_all(part))
+        };
+        // What could not be kept is unpacked anew the next time.
+        let _ = write();
+    }
+}
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let mut files = Vec::new();
     let (mut unpack, mut memory, mut acpi, mut dump) = (Unpack::Host, 512_u64 << 20, None, None);
+    let mut directory = None;
     let mut cmdline = "console=ttyS0".to_owned();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -24,15 +48,18 @@ fn main() -> Result<(), Failure> {
             "--memory" => memory = arguments.next().ok_or("--memory MIB")?.parse::<u64>()? << 20,
             "--cmdline" => cmdline = arguments.next().ok_or("--cmdline TEXT")?,
             "--dump" => dump = Some(arguments.next().ok_or("--dump DIRECTORY")?),
+            "--store" => directory = Some(Directory(arguments.next().ok_or("--store DIRECTORY")?.into())),
             "--acpi" => acpi = Some(arguments.next().ok_or("--acpi FILE")?),
             _ => files.push(argument),
         }
     }
     let mut out = io::stdout().lock();
     let kernel_file = files.first().ok_or("usage: inspect KERNEL [INITRAMFS]")?;
+    let store = directory.as_ref().map(|directory| directory as &dyn UnpackedStore);
+    let options = LoadOptions { unpack, max_unpacked: memory, store };
     let bytes = fs::read(kernel_file)?;
     let start = Instant::now();
-    let kernel = KernelImage::load(bytes, kernel_file, unpack, memory)?;
+    let kernel = KernelImage::load_with(bytes, kernel_file, &options)?;
     let (format, entry) = (kernel.format(), kernel.entry_point());
     writeln!(out, "kernel {format:?}, {entry:?}, {} bytes, {:?}", kernel.loaded_size(), start.elapsed())?;
     writeln!(out, "version {}", kernel.version().unwrap_or("-"))?;
@@ -40,7 +67,7 @@ fn main() -> Result<(), Failure> {
         Some(file) => {
             let bytes = fs::read(file)?;
             let start = Instant::now();
-            let initramfs = Initramfs::load(bytes, file, unpack, memory)?;
+            let initramfs = Initramfs::load_with(bytes, file, &options)?;
             let (compression, size) = (initramfs.compression(), initramfs.bytes().len());
             writeln!(out, "initramfs {compression:?}, {size} bytes, {:?}", start.elapsed())?;
             Some(initramfs)

@@ -32,7 +32,7 @@ pub use initramfs::{Initramfs, InitramfsError};
 pub use kernel::{EntryPoint, KernelError, KernelFormat, KernelImage};
 pub use memory::{E820Entry, E820Kind, GpaRange, LayoutError, MemoryLayout};
 pub use plan::{BootImage, Part, Placement, PlanError, PlanRequest, plan};
-pub use unpack::{Compression, Unpack, UnpackError};
+pub use unpack::{Compression, KeptData, LoadOptions, Unpack, UnpackError, UnpackedStore};
 
 #[cfg(test)]
 mod mutation_test;

@@ -13,9 +13,8 @@ use crate::{
 /// What unpacking may yield, in bytes.
 const MAX_UNPACKED: u64 = 4 << 20;
 
-/// What loading may take at most: the output, and the largest window a decoder may have (zstd's, held in a buffer that
-/// doubles as it grows).
-const MAX_MEMORY: usize = (MAX_UNPACKED as usize) + (300 << 20);
+/// What loading may take at most: the output, and the largest dictionary an LZMA decoder may have.
+const MAX_MEMORY: usize = (MAX_UNPACKED as usize) + (170 << 20);
 
 /// Good kernels and initramfs of every kind.
 static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {

@@ -209,3 +209,11 @@ fn a_load_address_in_low_memory_is_damage() {
         assert!(matches!(load(&file, Unpack::Guest), Err(KernelError::Damaged { .. })), "{pref_address:#x}");
     }
 }
+
+#[test]
+fn a_payload_that_is_no_vmlinux_is_damage() {
+    let file = BzImageSpec::packed(Compression::Gzip, b"something else entirely").build();
+    let error = load(&file, Unpack::Host).unwrap_err();
+    assert!(matches!(error, KernelError::Damaged { .. }), "{error}");
+    assert!(error.to_string().ends_with("its payload is no vmlinux; try --unpack guest"), "{error}");
+}

@@ -159,7 +159,7 @@ fn segments(elf: &ElfKernel, file: &[u8]) -> Vec<KernelSegment> {
 }
 
 /// Bytes up to the last that is not zero, rounded up to whole chunks.
-fn without_trailing_zeros(bytes: &[u8]) -> usize {
+pub(super) fn without_trailing_zeros(bytes: &[u8]) -> usize {
     const CHUNK: usize = 4096;
     let zero_chunks =
         bytes.rchunks(CHUNK).take_while(|chunk| chunk.iter().fold(0, |or, byte| or | byte) == 0);

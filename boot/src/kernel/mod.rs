@@ -5,10 +5,12 @@ mod elf;
 mod error;
 mod layout;
 pub(crate) mod setup_header;
+mod slim;
 
 use std::borrow::Cow;
 
-use crate::unpack::{Compression, Unpack, UnpackError, unpack};
+use crate::unpack::store::Bytes;
+use crate::unpack::{Compression, LoadOptions, Unpack, UnpackError, unpack};
 use bzimage::{BzImage, Vmlinux};
 use elf::{ElfError, ElfKernel};
 pub use error::KernelError;
@@ -48,7 +50,7 @@ pub struct KernelImage<'a> {
     version: Option<String>,
     entry: EntryPoint,
     /// The file, or what was unpacked from it.
-    bytes: Cow<'a, [u8]>,
+    bytes: Bytes<'a>,
     pub(crate) layout: KernelLayout,
 }
 
@@ -65,27 +67,33 @@ impl<'a> KernelImage<'a> {
         unpack: Unpack,
         max_unpacked: u64,
     ) -> Result<Self, KernelError> {
+        Self::load_with(bytes, file, &LoadOptions { unpack, max_unpacked, store: None })
+    }
+
+    /// Like [`Self::load`], with all options.
+    ///
+    /// # Errors
+    /// [`KernelError`] says what is wrong with the file.
+    pub fn load_with(
+        bytes: impl Into<Cow<'a, [u8]>>,
+        file: &str,
+        options: &LoadOptions<'_>,
+    ) -> Result<Self, KernelError> {
         let bytes = bytes.into();
-        let max_unpacked = usize::try_from(max_unpacked).unwrap_or(usize::MAX);
         if bytes.is_empty() {
             return Err(KernelError::Empty { file: file.to_owned() });
         }
         // A bare kernel may itself be packed (vmlinux.gz, an arm64 Image.gz); no guest could unpack that.
         if let Some(format) = Compression::detect(&bytes) {
             let mut unpacked = Vec::new();
-            unpack_whole(format, &bytes, &mut unpacked, max_unpacked)
+            unpack_whole(format, &bytes, &mut unpacked, options.limit())
                 .map_err(|source| KernelError::Unpack { file: file.to_owned(), source })?;
-            return Self::load_bare(Cow::Owned(unpacked), file, unpack, max_unpacked);
+            return Self::load_bare(unpacked.into(), file, options);
         }
-        Self::load_bare(bytes, file, unpack, max_unpacked)
+        Self::load_bare(Bytes::Given(bytes), file, options)
     }
 
-    fn load_bare(
-        bytes: Cow<'a, [u8]>,
-        file: &str,
-        unpack: Unpack,
-        max_unpacked: usize,
-    ) -> Result<Self, KernelError> {
+    fn load_bare(bytes: Bytes<'a>, file: &str, options: &LoadOptions<'_>) -> Result<Self, KernelError> {
         if elf::is_elf(&bytes) {
             return Self::load_elf(bytes, file);
         }
@@ -95,30 +103,33 @@ impl<'a> KernelImage<'a> {
         match SetupHeader::find(&bytes) {
             Some(header) => {
                 let image = BzImage::parse(&bytes, header, file)?;
-                Self::load_bzimage(bytes, image, file, unpack, max_unpacked)
+                Self::load_bzimage(bytes, image, file, options)
             }
             None => Err(KernelError::NotAKernel { file: file.to_owned() }),
         }
     }
 
     fn load_bzimage(
-        bytes: Cow<'a, [u8]>,
+        bytes: Bytes<'a>,
         image: BzImage,
         file: &str,
-        unpack: Unpack,
-        max_unpacked: usize,
+        options: &LoadOptions<'_>,
     ) -> Result<Self, KernelError> {
         let protocol = image.header.version();
-        let vmlinux = match unpack {
-            Unpack::Host => image.vmlinux(&bytes, file, max_unpacked)?,
+        let vmlinux = match options.unpack {
+            Unpack::Host => image.vmlinux(&bytes, file, options)?,
             Unpack::Guest => None,
         };
         let (layout, entry, compression, bytes) = match vmlinux {
+            Some(Vmlinux { bytes, .. }) if !elf::is_elf(&bytes) => {
+                let detail = "its payload is no vmlinux; try --unpack guest".to_owned();
+                return Err(KernelError::Damaged { file: file.to_owned(), detail });
+            }
             Some(Vmlinux { compression, bytes }) => {
                 let elf = parse_elf(&bytes, file)?;
                 let entry = if elf.is_64bit { EntryPoint::Linux64 } else { EntryPoint::Linux32 };
                 let layout = KernelLayout::unpacked(&elf, &bytes, image.header, file)?;
-                (layout, entry, compression, Cow::Owned(bytes))
+                (layout, entry, compression, bytes)
             }
             None => {
                 let entry =
@@ -136,7 +147,7 @@ impl<'a> KernelImage<'a> {
         })
     }
 
-    fn load_elf(bytes: Cow<'a, [u8]>, file: &str) -> Result<Self, KernelError> {
+    fn load_elf(bytes: Bytes<'a>, file: &str) -> Result<Self, KernelError> {
         let elf = parse_elf(&bytes, file)?;
         let (entry, entry_address) = match elf.pvh_entry {
             Some(address) => (EntryPoint::Pvh, u64::from(address)),

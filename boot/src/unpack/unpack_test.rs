@@ -166,3 +166,17 @@ fn other_bytes_are_no_format() {
         assert_eq!(Compression::detect(data), None, "{data:x?}");
     }
 }
+
+#[test]
+fn legacy_lz4_streams_of_many_part_blocks_have_no_gaps() {
+    let mut packed = pack(Compression::Lz4Legacy, &noise(10));
+    let mut expected = noise(10);
+    for size in [9 << 20, 100, 1, 17 << 20, 5] {
+        packed.extend(pack(Compression::Lz4Legacy, &vec![size as u8; size]));
+        expected.extend(vec![size as u8; size]);
+    }
+    assert!(unpacked(Compression::Lz4Legacy, &packed).unwrap() == expected);
+    let mut out = Vec::new();
+    unpack(Compression::Lz4Legacy, &packed, 0, &mut out, expected.len()).unwrap();
+    assert!(out == expected);
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::acpi::AcpiError;
 use crate::synthetic::{BzImageSpec, ElfSpec, cpio, noise};
 use crate::unpack::{Compression, Unpack};
 
