@@ -30,6 +30,12 @@ pub(crate) enum Command {
     Boot(Box<BootArgs>),
     /// Tell what this host can run, and how to fix what it cannot.
     Doctor,
+    /// Ask an engine how it behaves where documentation is silent; on a Mac, send the output to the project.
+    Probe {
+        /// Whom to ask.
+        #[arg(long, value_enum, default_value_t = Engine::Auto)]
+        engine: Engine,
+    },
 }
 
 /// Flags of `rvmm boot`.
@@ -167,13 +173,14 @@ impl BootArgs {
             ..MachineConfig::new(self.memory, boot)
         }
     }
+}
 
-    /// The engine asked for.
-    pub(crate) fn engine(&self) -> EngineChoice {
-        match self.engine {
-            Engine::Auto => EngineChoice::Auto,
-            Engine::Hvf => EngineChoice::Hvf,
-            Engine::Soft => EngineChoice::Soft,
+impl From<Engine> for EngineChoice {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Auto => Self::Auto,
+            Engine::Hvf => Self::Hvf,
+            Engine::Soft => Self::Soft,
         }
     }
 }

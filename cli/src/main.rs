@@ -5,6 +5,7 @@ mod boot;
 mod doctor;
 mod exit_code;
 mod inherited;
+mod probe;
 mod signals;
 mod summary;
 mod values;
@@ -29,5 +30,6 @@ fn main() -> ExitCode {
     ExitCode::from(match cli.command {
         Command::Boot(arguments) => boot::run(&arguments),
         Command::Doctor => doctor::run(),
+        Command::Probe { engine } => probe::run(engine.into()),
     })
 }

@@ -59,6 +59,12 @@ pub fn select(choice: EngineChoice) -> Result<Engine, EngineError> {
     }
 }
 
+/// Asks an engine the open questions about the framework's behaviour; the answers, for people, ending in a line end.
+pub fn probe(engine: &Engine) -> String {
+    let report = hypervisor_framework::probe::run(&*engine.hypervisor).to_string();
+    if report.ends_with('\n') { report } else { report + "\n" }
+}
+
 /// What a host offers, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostReport {
