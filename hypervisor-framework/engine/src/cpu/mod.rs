@@ -1,8 +1,10 @@
 //! The architectural state of one CPU.
 
 pub(crate) mod control;
+pub(crate) mod descriptor;
 pub(crate) mod flags;
 pub(crate) mod segment;
+mod stack;
 mod state;
 mod trap;
 
@@ -15,6 +17,7 @@ use crate::{DescriptorTable, Event, Segment};
 
 use control::Mode;
 use flags::Flags;
+pub(crate) use stack::Stack;
 pub(crate) use trap::{Trap, TrapCause, vector as trap_vector};
 
 /// Slots of the register file beyond the 16 general registers; operands are addressed through them.

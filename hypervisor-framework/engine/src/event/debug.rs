@@ -14,6 +14,11 @@ impl Cpu {
             || self.dr[7] & 0xff != 0
     }
 
+    /// Is there something to look at between instructions that no pending bit tells of?
+    pub(crate) fn wants_attention(&self) -> bool {
+        self.pending_debug != 0
+    }
+
     /// After an instruction that ran by itself: shadows and RF end, single-step traps fall due.
     /// `shadow` is what blocked events before it.
     pub(crate) fn finish_step(&mut self, shadow: Interruptibility) {
