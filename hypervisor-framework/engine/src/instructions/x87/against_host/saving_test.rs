@@ -220,7 +220,7 @@ fn extended_control_register() {
     let mut guest = Guest::new();
     guest.load(&State::initial());
     let (xgetbv, xsetbv) = ([0x0f, 0x01, 0xd0], [0x0f, 0x01, 0xd1]);
-    let mut run = |guest: &mut Guest, rcx: u64| {
+    let run = |guest: &mut Guest, rcx: u64| {
         guest.cpu.set_gpr(gpr::RCX, rcx);
         let cause = guest.execute(&xgetbv);
         (cause, guest.cpu.gpr(gpr::RAX), guest.cpu.gpr(gpr::RDX))
