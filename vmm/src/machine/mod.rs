@@ -32,7 +32,7 @@ use crate::memory::GuestRam;
 use crate::report::Report;
 use crate::stop::StopReason;
 use crate::vcpu::{Doorbell, Hold, VcpuGroup};
-use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, Timing};
+use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, Signature, Timing};
 use crate::x86_64::memory_map::memory_map;
 use crate::x86_64::platform::{self, Effects, Parts, Platform};
 use crate::x86_64::vcpu::{ControlPlan, ExitCounters, provider_features};
@@ -229,6 +229,8 @@ fn cpuid_policy(cpus: u32, timing: Timing, engine: &Engine) -> Result<CpuidPolic
         physical_bits: PHYSICAL_BITS,
         brand: None,
         hide: Vec::new(),
+        extra: Vec::new(),
+        signature: Signature::default(),
     };
     let features =
         provider_features(&*engine.hypervisor).map_err(|error| MachineError::internal("engine", error))?;
