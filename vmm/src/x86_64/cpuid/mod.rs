@@ -76,7 +76,7 @@ pub struct ProviderFeatures {
     pub rdtscp: bool,
     /// INVPCID does not raise #UD: secondary control bit 12 is set (native), or the engine has PCIDs.
     pub invpcid: bool,
-    /// XSAVES and XRSTORS do not raise #UD: secondary control bit 20 is set, and IA32_XSS is native.
+    /// XSAVES and XRSTORS do not raise #UD: secondary control bit 20 is set. IA32_XSS stays 0.
     pub xsaves: bool,
     /// IA32_SPEC_CTRL (48h) and IA32_PRED_CMD (49h) are native.
     pub spec_ctrl: bool,
