@@ -86,10 +86,7 @@ impl<'a> Translator<'a> {
 
     /// Operand `index`, an immediate, sign- or zero-extended as the instruction has it.
     pub(crate) fn immediate(&self, index: u32) -> u64 {
-        match self.insn.try_immediate(index) {
-            Ok(value) => value,
-            Err(_) => 0,
-        }
+        self.insn.try_immediate(index).unwrap_or_default()
     }
 
     /// Fills in the memory operand of the instruction, adding a micro-op that computes the address where base plus

@@ -138,6 +138,8 @@ pub struct Cpu {
     pub(crate) nmi_unblocked_by_iret: bool,
     /// The next instruction runs in a block of its own.
     pub(crate) step_next: bool,
+    /// A monitor-trap exit is due.
+    pub(crate) trap_flag_due: bool,
     /// The cause of the last [`Trap`].
     pub(crate) cause: TrapCause,
     /// Offset in its block and length of the instruction that trapped, and micro-ops not executed.

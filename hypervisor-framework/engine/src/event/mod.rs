@@ -3,6 +3,8 @@
 mod debug;
 mod deliver;
 
+pub(crate) use debug::Step;
+
 use crate::cpu::{Cpu, Trap, TrapCause, Trapped, slot, trap_vector as vector};
 use crate::exit::Exit;
 use crate::{Event, EventKind, Interruptibility, Reason};
@@ -196,6 +198,11 @@ impl Cpu {
     /// Raises #DB for what is pending.
     pub(crate) fn raise_pending_debug(&mut self) -> Result<(), Exit> {
         let bits = std::mem::take(&mut self.pending_debug) & 0x600f;
+        self.raise_debug(bits)
+    }
+
+    /// Raises #DB with these bits for DR6.
+    fn raise_debug(&mut self, bits: u64) -> Result<(), Exit> {
         self.raise(Raised::new(vector::DB, None, bits), None)
     }
 }

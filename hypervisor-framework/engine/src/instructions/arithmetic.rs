@@ -30,7 +30,7 @@ pub(crate) fn add<T: Scalar>(flags: &mut Flags, a: T, b: T, carry: bool) -> T {
     let (sum, wrapped) = x.overflowing_add(y);
     let (sum, wrapped_again) = sum.overflowing_add(u64::from(carry));
     let result = T::narrow(sum);
-    let out = if T::SIZE == 8 { wrapped | wrapped_again } else { sum >> (8 * T::SIZE as u32 & 63) != 0 };
+    let out = if T::SIZE == 8 { wrapped | wrapped_again } else { sum >> ((8 * T::SIZE as u32) & 63) != 0 };
     let overflow = (x ^ sum) & (y ^ sum) & sign_bit::<T>() != 0;
     flags.set(sign_extend(result), x ^ y, out, overflow);
     result

@@ -34,12 +34,12 @@ fn std(cpu: &mut Cpu, _op: &Op, rest: &[Op]) -> Flow {
 
 fn lahf(cpu: &mut Cpu, _op: &Op, rest: &[Op]) -> Flow {
     let flags = cpu.flags.get() as u8;
-    cpu.set_reg(crate::block::Op::HIGH | gpr::RAX, flags);
+    cpu.set_reg(Op::HIGH | gpr::RAX, flags);
     next(cpu, rest)
 }
 
 fn sahf(cpu: &mut Cpu, _op: &Op, rest: &[Op]) -> Flow {
-    let value = u64::from(cpu.reg::<u8>(crate::block::Op::HIGH | gpr::RAX));
+    let value = u64::from(cpu.reg::<u8>(Op::HIGH | gpr::RAX));
     let overflow = cpu.flags.overflow;
     cpu.flags.set_arithmetic(value);
     cpu.flags.overflow = overflow;

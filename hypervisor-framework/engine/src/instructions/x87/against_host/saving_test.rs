@@ -216,6 +216,51 @@ fn control_registers_block() {
 }
 
 #[test]
+fn extended_control_register() {
+    let mut guest = Guest::new();
+    guest.load(&State::initial());
+    let (xgetbv, xsetbv) = ([0x0f, 0x01, 0xd0], [0x0f, 0x01, 0xd1]);
+    let run = |guest: &mut Guest, rcx: u64| {
+        guest.cpu.set_gpr(gpr::RCX, rcx);
+        let cause = guest.execute(&xgetbv);
+        (cause, guest.cpu.gpr(gpr::RAX), guest.cpu.gpr(gpr::RDX))
+    };
+    assert_eq!(run(&mut guest, 0), (None, 3, 0));
+    assert_eq!(run(&mut guest, 1), (None, 0, 0), "nothing is in use");
+    guest.cpu.set_xmm(15, 1);
+    assert_eq!(run(&mut guest, 1), (None, 2, 0));
+    assert_eq!(guest.execute(&[0xd9, 0xe8]), None);
+    assert_eq!(run(&mut guest, 1), (None, 3, 0));
+    assert_eq!(run(&mut guest, 2).0, fault(trap_vector::GP, Some(0)));
+    assert_eq!(guest.execute(&xsetbv), None, "the exit that ends every test");
+    guest.cpu.cpl = 3;
+    // User pages are not mapped: run what was built before.
+    assert_eq!(guest.execute(&xsetbv), fault(trap_vector::GP, Some(0)));
+    guest.cpu.cpl = 0;
+    guest.cpu.set_cr(4, 0x620);
+    assert_eq!(guest.execute(&xsetbv), fault(trap_vector::UD, None));
+}
+
+#[test]
+fn conversions_raise_simd_exceptions() {
+    let mut guest = Guest::new();
+    let mut state = State::initial();
+    // Invalid is not masked; XMM2 holds a NaN.
+    state.image.0[24..28].copy_from_slice(&0x1f00_u32.to_le_bytes());
+    state.image.0[160 + 32..160 + 36].copy_from_slice(&0x7fc0_0000_u32.to_le_bytes());
+    let cvtps2pi = [0x0f, 0x2d, 0xca];
+    guest.load(&state);
+    let before = guest.cpu.fpu.clone();
+    assert_eq!(guest.execute(&cvtps2pi), fault(trap_vector::XM, None));
+    assert_eq!((guest.cpu.mxcsr, &guest.cpu.fpu), (0x1f01, &before));
+    guest.cpu.set_cr(4, 0x4_0220);
+    assert_eq!(guest.execute(&cvtps2pi), fault(trap_vector::UD, None), "without CR4.OSXMMEXCPT");
+    guest.cpu.set_cr(4, 0x4_0420);
+    assert_eq!(guest.execute(&[0x0f, 0xfc, 0xca]), None, "PADDB needs no CR4.OSFXSR");
+    assert_eq!(guest.execute(&[0xf3, 0x0f, 0xd6, 0xca]), fault(trap_vector::UD, None), "MOVQ2DQ does");
+}
+
+#[test]
 fn pending_exceptions_are_raised_by_waiting_instructions() {
     let mut guest = Guest::new();
     let mf = fault(trap_vector::MF, None);
