@@ -5,6 +5,7 @@
 
 mod error;
 pub mod native;
+pub mod probe;
 pub mod soft;
 pub mod x86_64;
 

@@ -283,7 +283,6 @@ impl Walk {
             Mode::FourLevel | Mode::FiveLevel => state.cr3 & address_mask,
         };
         let mut entries = [Entry::default(); MAX_LEVELS];
-        let mut depth = 0;
         for (level, slot) in (1..=mode.top()).rev().zip(&mut entries) {
             let index = linear >> mode.shift(level) & index_mask;
             let gpa = table.wrapping_add(index * u64::from(width));
@@ -296,8 +295,8 @@ impl Walk {
                 return Err(fault(FAULT_PRESENT | FAULT_RESERVED));
             }
             *slot = Entry { gpa, value };
-            depth += 1;
             if leaf {
+                let depth = (mode.top() + 1 - level) as usize;
                 let page_size = 1 << mode.shift(level);
                 let mut frame = value & address_mask;
                 if mode == Mode::ThirtyTwoBit && level == 2 {
@@ -339,7 +338,7 @@ impl Walk {
             (Access::Fetch, true) => user_page && !execute_disable,
             (Access::Read, false) => !(user_page && smap),
             (Access::Write, false) => !(user_page && smap) && (writable || state.cr0 & CR0_WP == 0),
-            (Access::Fetch, false) => !(user_page && state.cr4 & CR4_SMEP != 0) && !execute_disable,
+            (Access::Fetch, false) => !(execute_disable || user_page && state.cr4 & CR4_SMEP != 0),
         };
         if allowed {
             Ok(())

@@ -4,9 +4,17 @@
 //! engine the answers start from the floor x86-64-v2, no more and no less than the engine executes; with the real
 //! framework they start from the host's and pass an allow-list, so that what is unknown stays hidden.
 
+mod features;
+mod leaves;
+mod native;
+mod soft;
 mod timing;
+mod xsave;
 
 pub use timing::Timing;
+
+use features::{Native, Row, When};
+use xsave::XsaveLayout;
 
 /// The four registers CPUID answers in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +52,21 @@ pub struct CpuidConfig {
     pub brand: Option<String>,
     /// Features to hide although they could be shown.
     pub hide: Vec<Feature>,
+    /// Features to show beyond x86-64-v2 with the software engine, for those rows of the table that may be.
+    pub extra: Vec<Feature>,
+    /// What leaf 40000000h names.
+    pub signature: Signature,
+}
+
+/// The hypervisor's signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Signature {
+    /// `rvmmrvmmrvmm`: no guest has special code for it.
+    #[default]
+    Rvmm,
+    /// `KVMKVMKVM` with no paravirtual features: Linux then uses x2APIC without interrupt remapping and skips the
+    /// timer check of the I/O APIC.
+    KvmCompatible,
 }
 
 /// What the provider can do that CPUID alone does not tell.
@@ -53,7 +76,7 @@ pub struct ProviderFeatures {
     pub rdtscp: bool,
     /// INVPCID does not raise #UD: secondary control bit 12 is set (native), or the engine has PCIDs.
     pub invpcid: bool,
-    /// XSAVES and XRSTORS do not raise #UD: secondary control bit 20 is set, and IA32_XSS is native.
+    /// XSAVES and XRSTORS do not raise #UD: secondary control bit 20 is set. IA32_XSS stays 0.
     pub xsaves: bool,
     /// IA32_SPEC_CTRL (48h) and IA32_PRED_CMD (49h) are native.
     pub spec_ctrl: bool,
@@ -105,70 +128,187 @@ pub enum Register {
 /// The vendor shown in leaf 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vendor {
-    /// `GenuineIntel`
+    /// `GenuineIntel`, shown by the software engine too: Linux reads leaf 15h of no other vendor.
     Intel,
-    /// `AuthenticAMD`
-    Amd,
+    /// Anything else: the framework runs on Intel processors alone, so this is a curiosity.
+    Other,
 }
 
 /// The machine's CPUID, the same for all its vCPUs but for [`DynamicState`].
 #[derive(Debug, Clone)]
 pub struct CpuidPolicy {
     config: CpuidConfig,
+    /// Feature words, (query and register, bits).
+    words: Vec<(Feature, u32)>,
+    identity: Identity,
+    xsave: XsaveLayout,
+    /// Cache leaves, by subleaf, before topology is filled in.
+    caches: Vec<CpuidResult>,
+    arch_capabilities: Option<u64>,
+}
+
+/// Who the processor says it is.
+#[derive(Debug, Clone)]
+struct Identity {
+    /// Leaf 0 EBX, EDX, ECX.
+    vendor: [u8; 12],
+    /// Leaf 1 EAX: family, model, stepping.
+    version: u32,
+    brand: [u8; 48],
+    /// Leaf 2 as a whole: cache descriptors.
+    descriptors: CpuidResult,
+    /// Leaf 80000006h ECX: L2 line, associativity, size.
+    l2: u32,
+    physical_bits: u8,
 }
 
 impl CpuidPolicy {
     /// For the software engine: x86-64-v2 and what else the engine executes. Needs no host CPUID.
     pub fn soft(config: CpuidConfig, provider: ProviderFeatures) -> Self {
-        let _ = provider;
-        Self { config }
+        let words = words(|row| holds(row, row.soft, &config, &provider, soft::XCR0), &config);
+        Self {
+            words,
+            identity: soft::identity(&config),
+            xsave: XsaveLayout::legacy(),
+            caches: soft::CACHES.to_vec(),
+            arch_capabilities: Some(soft::ARCH_CAPABILITIES),
+            config,
+        }
     }
 
     /// For the real framework: the host's CPUID through the allow-list.
     pub fn native(config: CpuidConfig, provider: ProviderFeatures, host: &dyn HostCpuid) -> Self {
-        let _ = (provider, host);
-        Self { config }
+        let xsave = XsaveLayout::of_host(host);
+        let words = words(
+            |row| match row.native {
+                Native::Own(when) => holds(row, when, &config, &provider, xsave.xcr0_mask()),
+                Native::Host(when) => {
+                    native::has(host, row.feature) && holds(row, when, &config, &provider, xsave.xcr0_mask())
+                }
+            },
+            &config,
+        );
+        Self {
+            words,
+            identity: native::identity(&config, host),
+            xsave,
+            caches: native::caches(host),
+            arch_capabilities: provider.arch_capabilities.map(|value| value & native::ARCH_CAPABILITIES),
+            config,
+        }
     }
 
     /// What CPUID answers on a vCPU. Leaves that are not offered answer zeros.
     pub fn query(&self, leaf: u32, subleaf: u32, state: &DynamicState) -> CpuidResult {
-        let _ = (leaf, subleaf, state, &self.config);
-        CpuidResult::default()
+        leaves::answer(self, leaf, subleaf, state)
     }
 
-    /// Does the guest see this feature?
+    /// Does the guest see this feature? ([`Feature::APIC`] is as after reset, OSXSAVE has no row.)
     pub fn has(&self, feature: Feature) -> bool {
-        let _ = feature;
-        false
+        self.word(feature.leaf, feature.subleaf, feature.register) >> (feature.bit & 31) & 1 != 0
     }
 
     /// The vendor in leaf 0.
     pub fn vendor(&self) -> Vendor {
-        Vendor::Intel
+        if &self.identity.vendor == b"GenuineIntel" { Vendor::Intel } else { Vendor::Other }
     }
 
     /// XCR0 bits the guest may set; bit 0 must be set.
     pub fn xcr0_mask(&self) -> u64 {
-        3
+        if self.has(Feature::XSAVE) { self.xsave.xcr0_mask() } else { 0 }
     }
 
     /// Would XSETBV accept this value for XCR0 (SDM vol. 1 §13.3)? Else it is #GP(0).
     pub fn xcr0_valid(&self, value: u64) -> bool {
-        value & 1 != 0 && value & !self.xcr0_mask() == 0
+        xsave::xcr0_valid(value, self.xcr0_mask())
     }
 
     /// CR4 bits the guest may set; others are #GP(0).
     pub fn cr4_mask(&self) -> u64 {
-        0
+        // Bits 8 (PCE), 9 (OSFXSR) and 10 (OSXMMEXCPT) come with every x86-64 processor.
+        CR4_BITS
+            .iter()
+            .filter(|(_, feature)| self.has(*feature))
+            .fold(7 << 8, |mask, (bit, _)| mask | 1 << bit)
     }
 
     /// IA32_EFER bits the guest may set; others are #GP(0).
     pub fn efer_mask(&self) -> u64 {
-        0
+        EFER_BITS.iter().filter(|(_, feature)| self.has(*feature)).fold(0, |mask, (bit, _)| mask | 1 << bit)
     }
 
     /// MAXPHYADDR shown to the guest.
     pub fn physical_bits(&self) -> u8 {
-        self.config.physical_bits
+        self.identity.physical_bits
+    }
+
+    /// IA32_ARCH_CAPABILITIES, where [`Feature::ARCH_CAPABILITIES`] is shown.
+    pub fn arch_capabilities(&self) -> Option<u64> {
+        self.arch_capabilities.filter(|_| self.has(Feature::ARCH_CAPABILITIES))
+    }
+
+    fn word(&self, leaf: u32, subleaf: u32, register: Register) -> u32 {
+        let wanted = Feature { leaf, subleaf, register, bit: 0 };
+        self.words.iter().find(|(word, _)| *word == wanted).map_or(0, |(_, bits)| *bits)
     }
 }
+
+/// CR4 bits and the feature each belongs to (SDM vol. 3A §2.5).
+static CR4_BITS: &[(u8, Feature)] = &[
+    (0, Feature::VME),
+    (1, Feature::VME),
+    (2, Feature::TSC),
+    (3, Feature::DE),
+    (4, Feature::PSE),
+    (5, Feature::PAE),
+    (6, Feature::MCE),
+    (7, Feature::PGE),
+    (11, Feature::UMIP),
+    (12, Feature::LA57),
+    (16, Feature::FSGSBASE),
+    (17, Feature::PCID),
+    (18, Feature::XSAVE),
+    (20, Feature::SMEP),
+    (21, Feature::SMAP),
+    (22, Feature::PKU),
+];
+
+/// EFER bits and the feature each belongs to (SDM vol. 3A §2.2.1): SCE, LME, NXE.
+static EFER_BITS: &[(u8, Feature)] = &[(0, Feature::SYSCALL), (8, Feature::LM), (11, Feature::NX)];
+
+/// Collects the rows that are shown into words.
+fn words(shown: impl Fn(&Row) -> bool, config: &CpuidConfig) -> Vec<(Feature, u32)> {
+    let mut words: Vec<(Feature, u32)> = Vec::new();
+    for row in features::ROWS.iter().chain(features::XSAVE_ROWS) {
+        if !shown(row) || config.hide.contains(&row.feature) {
+            continue;
+        }
+        let word = Feature { bit: 0, ..row.feature };
+        match words.iter_mut().find(|(seen, _)| *seen == word) {
+            Some((_, bits)) => *bits |= 1 << row.feature.bit,
+            None => words.push((word, 1 << row.feature.bit)),
+        }
+    }
+    words
+}
+
+fn holds(row: &Row, when: When, config: &CpuidConfig, provider: &ProviderFeatures, xcr0: u64) -> bool {
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Extra => config.extra.contains(&row.feature),
+        When::Smp => config.cpus > 1,
+        When::X2Apic => config.x2apic,
+        When::TscDeadline => config.tsc_deadline,
+        When::Rdtscp => provider.rdtscp,
+        When::Invpcid => provider.invpcid,
+        When::Xsaves => provider.xsaves,
+        When::SpecCtrl => provider.spec_ctrl,
+        When::ArchCapabilities => provider.arch_capabilities.is_some(),
+        When::Xcr0(bits) => xcr0 & bits == bits,
+    }
+}
+
+#[cfg(test)]
+#[path = "cpuid_test.rs"]
+mod cpuid_test;

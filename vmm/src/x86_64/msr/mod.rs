@@ -3,7 +3,12 @@
 //! An MSR the table does not name is #GP(0) and one log line: Linux reads what it is not sure of with accessors that
 //! survive #GP, while a made-up zero makes it detect features that are not there.
 
+mod table;
+
+use std::collections::BTreeMap;
+
 use super::cpuid::CpuidPolicy;
+use table::{Policy, ROWS, Row};
 
 /// An RDMSR or WRMSR raises #GP(0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,38 +62,81 @@ pub enum Owner {
 /// The MSRs of one vCPU that the VMM itself keeps.
 #[derive(Debug, Clone)]
 pub struct MsrFile {
-    _policy: (),
+    /// The rows that exist on this CPU, ascending.
+    rows: Vec<&'static Row>,
+    /// Values of [`Policy::Stored`] registers that have been written.
+    written: BTreeMap<u32, u64>,
+    arch_capabilities: u64,
+    native: Vec<NativeMsr>,
+    physical_bits: u8,
 }
 
 impl MsrFile {
-    /// In the state after power-on, for the CPU that `cpuid` describes.
+    /// As firmware leaves a processor, for the CPU that `cpuid` describes.
     pub fn new(cpuid: &CpuidPolicy) -> Self {
-        let _ = cpuid;
-        Self { _policy: () }
+        let rows: Vec<_> = ROWS.iter().filter(|row| row.present.on(cpuid)).collect();
+        let native = rows.iter().flat_map(|row| row.native_msrs()).collect();
+        Self {
+            rows,
+            written: BTreeMap::new(),
+            arch_capabilities: cpuid.arch_capabilities().unwrap_or(0),
+            native,
+            physical_bits: cpuid.physical_bits(),
+        }
     }
 
-    /// Back to the state after power-on. (INIT leaves these registers alone, SDM vol. 3A table 11-1.)
-    pub fn reset(&mut self) {}
+    /// Back to the state of [`Self::new`], for a reset of the machine. (INIT leaves these registers alone, SDM vol. 3A
+    /// table 11-1.)
+    pub fn reset(&mut self) {
+        self.written.clear();
+    }
 
     /// RDMSR.
     /// # Errors
     /// [`GeneralProtection`] for a register that is not there.
-    pub fn read(&mut self, msr: u32) -> Result<Read, GeneralProtection> {
-        Err(GeneralProtection { msr })
+    pub fn read(&self, msr: u32) -> Result<Read, GeneralProtection> {
+        let row = self.row(msr).ok_or(GeneralProtection { msr })?;
+        Ok(match row.policy {
+            Policy::Constant(value) | Policy::WritesIgnored(value) => Read::Value(value),
+            Policy::ArchCapabilities => Read::Value(self.arch_capabilities),
+            Policy::Stored { reset, .. } => Read::Value(self.written.get(&msr).copied().unwrap_or(reset)),
+            Policy::WriteOnly { .. } => return Err(GeneralProtection { msr }),
+            Policy::Owned { owner, .. } => Read::Owner(owner),
+        })
     }
 
     /// WRMSR.
     /// # Errors
-    /// [`GeneralProtection`] for a register that is not there or read-only, and for reserved bits.
+    /// [`GeneralProtection`] for a register that is not there or read-only, and for values it does not take.
     pub fn write(&mut self, msr: u32, value: u64) -> Result<Write, GeneralProtection> {
-        let _ = value;
-        Err(GeneralProtection { msr })
+        let refused = GeneralProtection { msr };
+        let row = self.row(msr).ok_or(refused)?;
+        match row.policy {
+            Policy::Constant(_) | Policy::ArchCapabilities => Err(refused),
+            Policy::WritesIgnored(_) => Ok(Write::Done),
+            Policy::Stored { takes, .. } => {
+                if !takes(value, self.physical_bits) {
+                    return Err(refused);
+                }
+                self.written.insert(msr, value);
+                Ok(Write::Done)
+            }
+            Policy::WriteOnly { owner, takes } | Policy::Owned { owner, takes } => {
+                if takes(value, self.physical_bits) { Ok(Write::Owner(owner, value)) } else { Err(refused) }
+            }
+        }
     }
 
     /// The MSRs to give to `hv_vcpu_enable_native_msr` when the vCPU is made. A provider that refuses one is fine
-    /// unless [`NativeMsr::required`]: the access exits and goes to [`Owner::Vcpu`].
+    /// unless [`NativeMsr::required`]: the access exits and is answered through [`Self::read`] and [`Self::write`].
     pub fn native(&self) -> &[NativeMsr] {
-        &[]
+        &self.native
+    }
+
+    fn row(&self, msr: u32) -> Option<&'static Row> {
+        let after = self.rows.partition_point(|row| row.first <= msr);
+        let row = self.rows.get(after.checked_sub(1)?)?;
+        (msr <= row.last).then_some(*row)
     }
 }
 
@@ -112,3 +160,7 @@ pub fn efer_after_write(current: u64, value: u64, allowed: u64, paging: bool) ->
     }
     Some(value & !LMA | current & LMA)
 }
+
+#[cfg(test)]
+#[path = "msr_test.rs"]
+mod msr_test;

@@ -29,7 +29,8 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
     };
     let mut op = t.op(exec);
     match t.insn.code() {
-        Code::Fldcw_m2byte | Code::Fnstcw_m2byte | Code::Fnstsw_m2byte => pointers::memory(t, &mut op),
+        Code::Fldcw_m2byte => pointers::memory(t, &mut op),
+        Code::Fnstcw_m2byte | Code::Fnstsw_m2byte => pointers::memory_without_waiting(t, &mut op),
         Code::Ffree_sti | Code::Ffreep_sti => op.dst = t.register(0),
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! FNSTENV, FLDENV, FNSAVE and FRSTOR (SDM vol. 1, 8.1.10).
 
-use iced_x86::Code;
+use iced_x86::{Code, Mnemonic};
 
 use super::float::F80;
 use super::state::Pointer;
@@ -27,7 +27,11 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
         _ => return false,
     };
     let mut op = t.op(exec);
-    pointers::memory(t, &mut op);
+    if matches!(t.insn.mnemonic(), Mnemonic::Fnstenv | Mnemonic::Fnsave) {
+        pointers::memory_without_waiting(t, &mut op);
+    } else {
+        pointers::memory(t, &mut op);
+    }
     t.push(op);
     true
 }

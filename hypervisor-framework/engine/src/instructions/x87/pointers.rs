@@ -1,20 +1,28 @@
 //! Which instruction and operand the x87 unit saw last (SDM vol. 1, 8.1.8 and 8.1.9).
 
 use super::state::Pointer;
-use crate::block::{Op, Translator, segment_number};
+use crate::block::{Exec, Op, Translator, exec, segment_number};
+use crate::cpu::control::Mode;
 use crate::cpu::{Cpu, slot};
 use crate::exit::Access;
 
 /// Longest instruction, bytes.
 const MAX_INSTRUCTION: u64 = 15;
 
-/// Fills in the memory operand of an x87 instruction. Where its address is checked by a micro-op of its own, what comes
-/// before an address fault is checked ahead of it.
+/// Fills in the memory operand of a waiting x87 instruction. Where its address is checked by a micro-op of its own, what
+/// comes before an address fault is checked ahead of it.
 pub(super) fn memory(t: &mut Translator<'_>, op: &mut Op) {
-    use crate::block::exec;
-    use crate::cpu::control::Mode;
+    guarded(t, op, exec!(|cpu: &mut Cpu, _op: &Op| super::ready(cpu)));
+}
+
+/// As [`memory`], of an instruction that does not wait.
+pub(super) fn memory_without_waiting(t: &mut Translator<'_>, op: &mut Op) {
+    guarded(t, op, exec!(|cpu: &mut Cpu, _op: &Op| super::available(cpu)));
+}
+
+fn guarded(t: &mut Translator<'_>, op: &mut Op, check: Exec) {
     if !t.mode.is64() && !t.mode.has(Mode::FLAT) {
-        let guard = t.op(exec!(|cpu: &mut Cpu, _op: &Op| super::ready(cpu)));
+        let guard = t.op(check);
         t.push(guard);
     }
     op.imm = u64::from(segment_number(t.insn.memory_segment()));

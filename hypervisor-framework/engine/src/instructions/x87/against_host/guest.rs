@@ -57,6 +57,21 @@ impl Guest {
         Self { cpu, region, blocks: HashMap::new(), next: CODE }
     }
 
+    /// The same CPU in 16-bit code without paging, in real-address or protected mode, with segments that have bases.
+    pub(super) fn legacy(real: bool) -> Self {
+        let mut guest = Self::new();
+        let cpu = &mut guest.cpu;
+        cpu.set_efer(0);
+        cpu.set_cr(0, if real { 0x32 } else { 0x33 });
+        let code = Segment { selector: 0x100, base: 0x1000, limit: 0xffff, access_rights: 0x9b };
+        cpu.set_segment(SegmentRegister::Cs, code);
+        let data = Segment { selector: 0x800, base: DATA, limit: 0xfff, access_rights: 0x93 };
+        for register in [SegmentRegister::Ss, SegmentRegister::Ds, SegmentRegister::Es] {
+            cpu.set_segment(register, data);
+        }
+        guest
+    }
+
     pub(super) fn load(&mut self, state: &State) {
         let cpu = &mut self.cpu;
         legacy::get_x87(&state.image.0, &mut cpu.fpu, Pointers::Near);
@@ -92,6 +107,7 @@ impl Guest {
     /// Runs `code`, which falls through to its end, and answers what it trapped with if it did.
     pub(super) fn execute(&mut self, code: &[u8]) -> Option<TrapCause> {
         self.cpu.update_mode();
+        let base = self.cpu.segment(SegmentRegister::Cs).base;
         if !self.blocks.contains_key(code) {
             // An XSETBV ends the block.
             let mut bytes = code.to_vec();
@@ -99,13 +115,13 @@ impl Guest {
             let at = self.next;
             self.next += bytes.len().next_multiple_of(16) as u64;
             self.region.get_slice(at as usize, bytes.len()).unwrap().copy_from(&bytes);
-            self.cpu.rip = at;
+            self.cpu.rip = at - base;
             let built = build(&mut self.cpu, &mut |_, _| {}).unwrap();
             self.blocks.insert(code.to_vec(), (at, built.block));
         }
         let (at, block) = &self.blocks[code];
-        self.cpu.rip = *at;
-        self.cpu.regs[slot::BLOCK_RIP as usize] = *at;
+        self.cpu.rip = *at - base;
+        self.cpu.regs[slot::BLOCK_RIP as usize] = *at - base;
         let (op, rest) = block.ops.split_first().unwrap();
         let flow = (op.exec)(&mut self.cpu, op, rest);
         assert_eq!(flow, Flow::Trap);

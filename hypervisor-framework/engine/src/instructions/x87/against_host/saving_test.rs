@@ -216,6 +216,51 @@ fn control_registers_block() {
 }
 
 #[test]
+fn extended_control_register() {
+    let mut guest = Guest::new();
+    guest.load(&State::initial());
+    let (xgetbv, xsetbv) = ([0x0f, 0x01, 0xd0], [0x0f, 0x01, 0xd1]);
+    let run = |guest: &mut Guest, rcx: u64| {
+        guest.cpu.set_gpr(gpr::RCX, rcx);
+        let cause = guest.execute(&xgetbv);
+        (cause, guest.cpu.gpr(gpr::RAX), guest.cpu.gpr(gpr::RDX))
+    };
+    assert_eq!(run(&mut guest, 0), (None, 3, 0));
+    assert_eq!(run(&mut guest, 1), (None, 0, 0), "nothing is in use");
+    guest.cpu.set_xmm(15, 1);
+    assert_eq!(run(&mut guest, 1), (None, 2, 0));
+    assert_eq!(guest.execute(&[0xd9, 0xe8]), None);
+    assert_eq!(run(&mut guest, 1), (None, 3, 0));
+    assert_eq!(run(&mut guest, 2).0, fault(trap_vector::GP, Some(0)));
+    assert_eq!(guest.execute(&xsetbv), None, "the exit that ends every test");
+    guest.cpu.cpl = 3;
+    // User pages are not mapped: run what was built before.
+    assert_eq!(guest.execute(&xsetbv), fault(trap_vector::GP, Some(0)));
+    guest.cpu.cpl = 0;
+    guest.cpu.set_cr(4, 0x620);
+    assert_eq!(guest.execute(&xsetbv), fault(trap_vector::UD, None));
+}
+
+#[test]
+fn conversions_raise_simd_exceptions() {
+    let mut guest = Guest::new();
+    let mut state = State::initial();
+    // Invalid is not masked; XMM2 holds a NaN.
+    state.image.0[24..28].copy_from_slice(&0x1f00_u32.to_le_bytes());
+    state.image.0[160 + 32..160 + 36].copy_from_slice(&0x7fc0_0000_u32.to_le_bytes());
+    let cvtps2pi = [0x0f, 0x2d, 0xca];
+    guest.load(&state);
+    let before = guest.cpu.fpu.clone();
+    assert_eq!(guest.execute(&cvtps2pi), fault(trap_vector::XM, None));
+    assert_eq!((guest.cpu.mxcsr, &guest.cpu.fpu), (0x1f01, &before));
+    guest.cpu.set_cr(4, 0x4_0220);
+    assert_eq!(guest.execute(&cvtps2pi), fault(trap_vector::UD, None), "without CR4.OSXMMEXCPT");
+    guest.cpu.set_cr(4, 0x4_0420);
+    assert_eq!(guest.execute(&[0x0f, 0xfc, 0xca]), None, "PADDB needs no CR4.OSFXSR");
+    assert_eq!(guest.execute(&[0xf3, 0x0f, 0xd6, 0xca]), fault(trap_vector::UD, None), "MOVQ2DQ does");
+}
+
+#[test]
 fn pending_exceptions_are_raised_by_waiting_instructions() {
     let mut guest = Guest::new();
     let mf = fault(trap_vector::MF, None);
@@ -264,6 +309,86 @@ fn pointers_follow_the_instruction() {
     assert_eq!(word(4), 0x0046 << 16 | 8, "FOP and FCS");
     assert_eq!(u64::from(word(5)), DATA + 0x10, "FDP");
     assert_eq!(word(6) as u16, 16, "FDS");
+}
+
+/// Runs FADD m32 of a signaling NaN at DS:20, not masked, then FNSTENV to DS:40: the environment in words.
+fn environment(real: bool, wide: bool) -> (u64, Vec<u16>) {
+    let mut guest = Guest::legacy(real);
+    let mut state = State::initial();
+    state.set_control(0x37e);
+    state.image.0[4] = 0xff;
+    state.operand.0[0x20..0x24].copy_from_slice(&0x7f80_0001_u32.to_le_bytes());
+    guest.load(&state);
+    guest.cpu.set_gpr(gpr::RSI, 0);
+    // fadd dword [si+0x20]; fnstenv [si+0x40]
+    let mut code = vec![0xd8, 0x44, 0x20];
+    code.extend(if wide { &[0x66][..] } else { &[] });
+    code.extend([0xd9, 0x74, 0x40]);
+    assert_eq!(guest.execute(&code), None);
+    let rip = guest.cpu.rip;
+    let operand = guest.save().operand.0;
+    let words = operand[0x40..0x5c].chunks_exact(2);
+    (rip, words.map(|word| u16::from_le_bytes([word[0], word[1]])).collect())
+}
+
+#[test]
+fn environments_have_the_format_of_the_mode() {
+    let (rip, words) = environment(false, false);
+    assert_eq!(words[3..7], [rip as u16, 0x100, 0x20, 0x800], "16-bit protected");
+    let (rip, words) = environment(false, true);
+    assert_eq!(words[6..14], [rip as u16, 0, 0x100, 0x044, 0x20, 0, 0x800, 0xffff], "32-bit protected");
+    // Real mode has linear addresses: 0x100 << 4 is CS's base, 0x800 << 4 DS's.
+    let (rip, words) = environment(true, false);
+    let linear = 0x1000 + rip;
+    assert_eq!(words[3..7], [linear as u16, (linear >> 16 << 12) as u16 | 0x044, 0x8020, 0], "16-bit real");
+    let (rip, words) = environment(true, true);
+    let linear = 0x1000 + rip;
+    let upper = (linear >> 16 << 12) as u16 | 0x044;
+    assert_eq!(words[6..13], [linear as u16, 0xffff, upper, 0, 0x8020, 0xffff, 0], "32-bit real");
+}
+
+#[test]
+fn what_blocks_the_unit_comes_before_bad_addresses() {
+    let mut guest = Guest::legacy(false);
+    guest.load(&State::initial());
+    // fld dword [si] beyond DS's limit
+    guest.cpu.set_gpr(gpr::RSI, 0xfff);
+    assert_eq!(guest.execute(&[0xd9, 0x04]), Some(TrapCause::BadAddress));
+    let cr0 = guest.cpu.cr(0);
+    guest.cpu.set_cr(0, cr0 | 8);
+    assert_eq!(guest.execute(&[0xd9, 0x04]), fault(trap_vector::NM, None));
+}
+
+#[test]
+fn faults_change_nothing() {
+    let mut guest = Guest::new();
+    let mut state = State::initial();
+    state.image.0[4] = 0xff;
+    // fstp tbyte, fxrstor, fxsave, fnsave, fld, maskmovq at an address that is not mapped
+    let codes: [&[u8]; 7] = [
+        &[0xdb, 0x3e],
+        &[0x0f, 0xae, 0x0e],
+        &[0x0f, 0xae, 0x06],
+        &[0xdd, 0x36],
+        &[0xd9, 0x06],
+        &[0x0f, 0x7f, 0x0e],
+        &[0x0f, 0xae, 0x26],
+    ];
+    for code in codes {
+        guest.load(&state);
+        let before = guest.cpu.fpu.clone();
+        guest.cpu.set_gpr(gpr::RSI, 0x40_0000);
+        let cause = guest.execute(code);
+        assert!(matches!(cause, Some(TrapCause::PageFault { .. })), "{code:02x?}: {cause:?}");
+        assert_eq!(guest.cpu.fpu, before, "{code:02x?}");
+    }
+    // Ten bytes, of which the last two are on a page that is not there: nothing is stored.
+    guest.load(&state);
+    let end = 0x20_0000 - 8;
+    guest.cpu.store(end, 0x55_u64).unwrap();
+    guest.cpu.set_gpr(gpr::RSI, end);
+    assert!(matches!(guest.execute(&[0xdb, 0x3e]), Some(TrapCause::PageFault { .. })));
+    assert_eq!(guest.cpu.load::<u64>(end), Ok(0x55));
 }
 
 #[test]

@@ -131,6 +131,9 @@ pub(super) fn round(
     precision: u32,
     control: Control,
 ) -> Outcome {
+    if precision == 64 && exponent > 0 && exponent < SPECIAL - 1 {
+        return round_ordinary(negative, exponent, significand, control);
+    }
     let rounding = control.rounding();
     let drop = 128 - precision;
     let rounded = round_bits(significand, drop, negative, rounding);
@@ -162,6 +165,27 @@ pub(super) fn round(
     let significand = (rounded.significand >> 64) as u64;
     let exponent = (significand & INTEGER_BIT != 0) as i32;
     Outcome { value: F80::new(negative, exponent, significand), flags }
+}
+
+/// [`round`] to 64 bits far from overflow and underflow: the usual case.
+#[inline(always)]
+fn round_ordinary(negative: bool, exponent: i32, significand: u128, control: Control) -> Outcome {
+    const HALF: u64 = 1 << 63;
+    let (kept, rest) = ((significand >> 64) as u64, significand as u64);
+    if rest == 0 {
+        return Outcome::exact(F80::new(negative, exponent, kept));
+    }
+    let up = match control.rounding() {
+        Rounding::Nearest => rest > HALF || rest == HALF && kept & 1 != 0,
+        Rounding::Down => negative,
+        Rounding::Up => !negative,
+        Rounding::Zero => false,
+    };
+    let (kept, carry) = kept.overflowing_add(u64::from(up));
+    // A carry leaves 0, which stands for 2^64.
+    let kept = kept | u64::from(carry) << 63;
+    let flags = flag::PE | if up { flag::C1 } else { 0 };
+    Outcome { value: F80::new(negative, exponent + i32::from(carry), kept), flags }
 }
 
 fn rounding_flags(rounded: &Rounded) -> u16 {
