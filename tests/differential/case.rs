@@ -61,7 +61,7 @@ impl Case {
                 continue;
             }
             let at = case.program.end();
-            let Some(mut encoded) = encode(code, at, placer.random) else { return None };
+            let mut encoded = encode(code, at, placer.random)?;
             if flags(encoded.insn.rflags_read()) & case.undefined != 0 {
                 continue;
             }
@@ -116,10 +116,7 @@ fn undefined_after(insn: &Instruction, before: u64) -> u64 {
 
 /// Is this register written?
 pub(crate) fn writes(access: OpAccess) -> bool {
-    matches!(
-        access,
-        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
-    )
+    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }
 
 /// Values for an encoding's registers.
