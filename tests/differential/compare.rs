@@ -1,6 +1,6 @@
 //! What differs between two outcomes.
 
-use iced_x86::{Instruction, OpKind};
+use iced_x86::OpKind;
 
 use crate::case::Case;
 use crate::known::{self, Rule};
@@ -9,8 +9,8 @@ use crate::state::{End, Image, Outcome, RCX, WINDOW, flag};
 
 /// RFLAGS bits that are compared; RF depends on how a state is taken.
 const FLAGS: u64 = flag::ARITHMETIC | flag::DF | flag::NT | flag::AC | flag::ID | flag::IF;
-/// x87 status: precision, underflow, and C1, which tells of rounding.
-const ROUNDING: u16 = 0x230;
+/// x87 status: precision, underflow, and C1, which tells of rounding; and the summary of exceptions.
+const ROUNDING: u16 = 0x82b0;
 
 const NAMES: [&str; 16] = [
     "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
@@ -33,7 +33,7 @@ pub(crate) fn differences(case: &Case, host: &Result<'_>, engine: &Result<'_>) -
     let rule = single.and_then(known::rule);
     let count = case.state.gpr[RCX] as u8;
     let undefined = single.filter(|insn| known::undefined_result(insn, count));
-    if !same_end(&a.end, &b.end) {
+    if !same_end(case, a, b) {
         note("end", format!("{:x?}", a.end), format!("{:x?}", b.end));
     }
     if a.state.rip != b.state.rip {
@@ -46,38 +46,39 @@ pub(crate) fn differences(case: &Case, host: &Result<'_>, engine: &Result<'_>) -
             note(name, format!("{x:x}"), format!("{y:x}"));
         }
     }
-    let flags = if matches!(a.end, End::Fault(_)) && single.is_some() && !repeats(single) {
-        FLAGS
-    } else {
-        FLAGS & !case.undefined
-    };
+    let flags = FLAGS & !case.undefined_at(a);
     let (x, y) = (a.state.rflags & flags, b.state.rflags & flags);
     if x != y && undefined.is_none() {
         note("rflags", flag_names(x), flag_names(y));
     }
-    image(&a.state.image, &b.state.image, rule, &mut note);
+    let faults = matches!(a.end, End::Fault(_));
+    if !(faults && rule == Some(Rule::Transition)) {
+        image(&a.state.image, &b.state.image, rule, &mut note);
+    }
     if undefined.is_none_or(|insn| insn.op0_kind() != OpKind::Memory) {
         window(host.window, engine.window, &mut note);
     }
     lines
 }
 
-fn repeats(insn: Option<&Instruction>) -> bool {
-    insn.is_some_and(Instruction::is_string_instruction)
-}
-
 /// A kernel's pages may be present without being readable: their #PF says so, ours cannot.
-fn same_end(a: &End, b: &End) -> bool {
-    match (a, b) {
+fn same_end(case: &Case, host: &Outcome, engine: &Outcome) -> bool {
+    let at = case.instructions.iter().find(|insn| insn.ip() == host.state.rip);
+    match (&host.end, &engine.end) {
+        (End::Fault(a), End::Fault(b)) if at.is_some_and(|insn| known::same_fault(insn, a, b)) => true,
         (End::Fault(a), End::Fault(b)) if a.vector == 14 && b.vector == 14 && a.address >> 47 == 0x1_ffff => {
             a.address == b.address && a.error & !1 == b.error & !1
         }
-        _ => a == b,
+        (a, b) => a == b,
     }
 }
 
 fn image(a: &Image, b: &Image, rule: Option<Rule>, note: &mut dyn FnMut(&str, String, String)) {
-    let mask = if rule == Some(Rule::Transcendental) { !ROUNDING } else { !0 };
+    let mask = match rule {
+        Some(Rule::Transcendental) => !ROUNDING,
+        Some(Rule::ConditionOne) => !0x200,
+        _ => !0,
+    };
     let words = [
         ("x87 control", u32::from(a.u16(0)), u32::from(b.u16(0))),
         ("x87 status", u32::from(a.u16(2) & mask), u32::from(b.u16(2) & mask)),

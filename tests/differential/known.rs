@@ -2,17 +2,33 @@
 
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
+use crate::state::Fault;
+
 /// How much of an instruction's outcome is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// Single-precision results in XMM registers need to agree to 1.5 / 2^12 of each other.
     Approximate,
+    /// C1 is not compared.
+    ConditionOne,
+    /// The x87 and SSE state is not compared when the instruction faults.
+    Transition,
     /// Values in the x87 registers, and the flags for inexact and underflow, are not compared.
     Transcendental,
 }
 
 /// Legitimate differences, with their reasons.
 const RULES: &[(&[Mnemonic], Rule, &str)] = &[
+    (
+        &[Mnemonic::Fcomi, Mnemonic::Fcomip, Mnemonic::Fucomi, Mnemonic::Fucomip],
+        Rule::ConditionOne,
+        "Intel's processors clear C1, AMD's leave it alone",
+    ),
+    (
+        &[Mnemonic::Cvtpd2pi, Mnemonic::Cvttpd2pi, Mnemonic::Cvtps2pi, Mnemonic::Cvttps2pi],
+        Rule::Transition,
+        "the change to MMX state happens before or after the fault",
+    ),
     (
         &[Mnemonic::Rcpps, Mnemonic::Rcpss, Mnemonic::Rsqrtps, Mnemonic::Rsqrtss],
         Rule::Approximate,
@@ -33,6 +49,32 @@ const RULES: &[(&[Mnemonic], Rule, &str)] = &[
         "results differ in the last place between processors (SDM vol. 1, 8.3.10); the engine's own tests bound the error",
     ),
 ];
+
+/// Do two faults of an instruction mean the same? Where several are due, the processor may choose among those of one class
+/// of priority (SDM vol. 3, table 6-2).
+pub(crate) fn same_fault(insn: &Instruction, host: &Fault, engine: &Fault) -> bool {
+    let (pf, ac) = (14, 17);
+    let misaligned = |one: &Fault, other: &Fault| one.vector == ac && [12, 13, pf].contains(&other.vector);
+    // CMPS: which of its two operands is read first.
+    let either = matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
+        && insn.is_string_instruction();
+    host == engine
+        || misaligned(host, engine)
+        || misaligned(engine, host)
+        || (either && [host, engine].iter().all(|fault| [13, pf].contains(&fault.vector)))
+}
+
+/// Does the instruction check the alignment of what it does not document as accessed?
+pub(crate) fn probes(code: Code) -> bool {
+    // ENTER touches the new top of the stack.
+    code.mnemonic() == Mnemonic::Enter
+}
+
+/// Does the processor see another instruction than the decoder does?
+pub(crate) fn decoded_otherwise(insn: &Instruction, bytes: &[u8]) -> bool {
+    // F3 REX.B 90 exchanges R8 and RAX.
+    insn.mnemonic() == Mnemonic::Pause && bytes.iter().any(|byte| byte & 0xf1 == 0x41)
+}
 
 /// The rule for an instruction.
 pub(crate) fn rule(insn: &Instruction) -> Option<Rule> {

@@ -147,7 +147,7 @@ impl<'r> Placer<'r> {
             3 => WINDOW - self.random.below(size + 1),
             4 => WINDOW + WRITABLE as u64 + self.random.below(page - size.min(page)),
             5 => CODE + 0x400 + self.random.below(64),
-            6 => (0x8000_u64 << 32).wrapping_add(values::integer(self.random) & 0x3fff_ffff_ffff),
+            6 => (0x8001_u64 << 32).wrapping_add(values::integer(self.random) & 0x3fff_ffff_ffff),
             _ => {
                 let at = WINDOW + 0x100 + self.random.below(WRITABLE as u64 - 0x200);
                 if self.random.one_in(6) { at } else { at & !15 }
@@ -174,7 +174,7 @@ impl<'r> Placer<'r> {
     fn destination(&mut self) -> u64 {
         let landings = self.landings();
         match self.random.below(12) {
-            0 => (0x8000_u64 << 32) + self.random.below(1 << 40),
+            0 => (0x8001_u64 << 32) + self.random.below(1 << 40),
             1 => WINDOW + self.random.below(WRITABLE as u64),
             2 => WINDOW - 0x100,
             _ => self.random.pick(&landings),
@@ -460,7 +460,7 @@ impl<'r> Placer<'r> {
                 return Some(());
             }
             _ if insn.memory_size() == MemorySize::Unknown => Kind::Integer,
-            _ => Kind::of(insn),
+            _ => Kind::of(insn.code()),
         };
         let bytes = values::vector(kind, self.random).to_le_bytes();
         self.patch(patches, address, &bytes[..size.min(16) as usize]);
