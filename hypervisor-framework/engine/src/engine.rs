@@ -248,14 +248,20 @@ impl Engine {
             self.cache.flush_jumps(self.cpu.mmu.flush);
             self.cpu.mmu.flush = Flush::None;
         }
-        let host = self.cpu.translate(linear, Access::Fetch)?.address();
+        let host = match self.cpu.translate(linear, Access::Fetch) {
+            Ok(at) => at.address(),
+            Err(trap) => return Err(self.fetch_trapped(trap)),
+        };
         if let Some(id) = self.cache.find(host, mode) {
             let global = self.cpu.mmu.is_global(linear);
             self.cache.remember(linear, mode, global, id);
             return Ok(Some(id));
         }
         let cache = &mut self.cache;
-        let built = build(&mut self.cpu, &mut |cpu, messages| act(cpu, cache, messages))?;
+        let built = match build(&mut self.cpu, &mut |cpu, messages| act(cpu, cache, messages)) {
+            Ok(built) => built,
+            Err(trap) => return Err(self.fetch_trapped(trap)),
+        };
         if !built.cacheable {
             let block = built.block;
             self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
@@ -275,6 +281,13 @@ impl Engine {
         let global = self.cpu.mmu.is_global(linear);
         self.cache.remember(linear, mode, global, id);
         Ok(Some(id))
+    }
+
+    /// A fetch that faults does so at RIP, not within the block before.
+    fn fetch_trapped(&mut self, trap: Trap) -> Trap {
+        self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
+        self.cpu.trapped = crate::cpu::Trapped::default();
+        trap
     }
 
     /// After a block of one instruction: shadows end, traps fall due.

@@ -32,7 +32,7 @@ use crate::memory::GuestRam;
 use crate::report::Report;
 use crate::stop::StopReason;
 use crate::vcpu::{Doorbell, Hold, VcpuGroup};
-use crate::x86_64::cpuid::{CpuidConfig, Signature, CpuidPolicy, Timing};
+use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, Signature, Timing};
 use crate::x86_64::memory_map::memory_map;
 use crate::x86_64::platform::{self, Effects, Parts, Platform};
 use crate::x86_64::vcpu::{ControlPlan, ExitCounters, provider_features};

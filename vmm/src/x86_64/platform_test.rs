@@ -2,7 +2,7 @@ use devices::power::SystemEvent;
 
 use super::*;
 use crate::memory::RegionKind;
-use crate::x86_64::cpuid::{CpuidConfig, ProviderFeatures, Timing};
+use crate::x86_64::cpuid::{CpuidConfig, ProviderFeatures, Signature, Timing};
 use crate::x86_64::memory_map::memory_map;
 
 struct Silent;
@@ -25,6 +25,8 @@ fn platform(debug_exit_port: Option<u16>) -> Result<Platform, BusError> {
         physical_bits: 39,
         brand: None,
         hide: Vec::new(),
+        extra: Vec::new(),
+        signature: Signature::default(),
     };
     let map = memory_map(64 << 20).unwrap();
     let ram = GuestRam::new(&map).unwrap();

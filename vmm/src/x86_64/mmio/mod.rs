@@ -5,12 +5,30 @@
 //! small traits: [`GuestContext`] for the CPU, [`MmioAccess`] and [`PortAccess`] for the devices. Nothing depends on
 //! the exit's instruction length or linear address, which may be absent. The semantics are written apart from the
 //! CPU engine's: the two are tested against each other, and on a Mac these are all there is.
+//!
+//! ```text
+//! fetch ─▶ address (segment, canonical) ─▶ memory (page walk, split, RAM or device) ─▶ execute/* ─▶ retire
+//! ```
+//!
+//! An instruction first finds all its operands, so that every fault comes before the first device access; then it
+//! reads, computes and writes. Alignment checking (RFLAGS.AC) and data breakpoints are left to the hardware, which has
+//! looked at them before it exited. A LOCK prefix is accepted where it is legal and adds nothing: a device access is
+//! one call into the bus.
 
+mod address;
 mod context;
+mod emulation;
 mod error;
+mod execute;
+mod fetch;
+mod flags;
+mod memory;
+mod operand;
 
 pub use context::{CodeSize, CpuMode, GuestContext, MmioAccess, PortAccess, Segment, SegmentState};
 pub use error::{EmulationError, Exception, Outcome, Stop, Unsupported};
+
+use emulation::Emulation;
 
 /// Elements of a repeated string instruction done per exit; then the vCPU is re-entered so that it can take
 /// interrupts, and the instruction, which has not retired, exits again.
@@ -27,14 +45,13 @@ pub fn emulate<C: GuestContext>(
     context: &mut C,
     devices: &mut dyn MmioAccess,
 ) -> Result<Outcome, EmulationError<C::Error>> {
-    let _ = devices;
-    let rip = context.rip().map_err(EmulationError::Context)?;
-    Err(EmulationError::Unsupported { rip, bytes: Vec::new(), reason: Unsupported::Instruction })
+    Emulation::run(context, devices, Emulation::execute)
 }
 
 /// Executes the port I/O instruction (IN, OUT, INS, OUTS, with any REP) at CS:RIP, after an I/O exit.
 ///
-/// `devices` is reached when the memory side of INS or OUTS is a device.
+/// `devices` is reached when the memory side of INS or OUTS is a device. Whether the guest may use the port has been
+/// checked by the hardware.
 /// # Errors
 /// As [`emulate`].
 pub fn emulate_port_io<C: GuestContext>(
@@ -42,6 +59,5 @@ pub fn emulate_port_io<C: GuestContext>(
     ports: &mut dyn PortAccess,
     devices: &mut dyn MmioAccess,
 ) -> Result<Outcome, EmulationError<C::Error>> {
-    let _ = ports;
-    emulate(context, devices)
+    Emulation::run(context, devices, |emulation| emulation.execute_port_io(ports))
 }

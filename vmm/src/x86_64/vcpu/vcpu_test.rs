@@ -13,7 +13,7 @@ use super::scripted::{Scripted, State};
 use super::*;
 use crate::memory::GuestRam;
 use crate::vcpu::counting_vm::CountingVm;
-use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, ProviderFeatures, Timing};
+use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, ProviderFeatures, Signature, Timing};
 use crate::x86_64::memory_map::memory_map;
 use crate::x86_64::platform::{Effects, Parts, TSC_DEADLINE, X2APIC};
 
@@ -78,6 +78,8 @@ fn bench_of(index: u32) -> Bench {
         physical_bits: 39,
         brand: None,
         hide: Vec::new(),
+        extra: Vec::new(),
+        signature: Signature::default(),
     };
     let map = memory_map(64 << 20).unwrap();
     let ram = GuestRam::new(&map).unwrap();
