@@ -70,6 +70,12 @@ impl Case {
                 placer.forget(before, &mut case.state, &mut case.patches);
                 continue;
             }
+            if known::may_wait(&encoded.insn) {
+                registers::settle_x87(&mut case.state.image);
+            }
+            if known::checks_alignment(code) {
+                case.state.rflags &= !flag::AC;
+            }
             case.undefined.push(undefined_after(&encoded.insn, undefined));
             placer.executed(&mut factory, &encoded.insn);
             case.program.bytes.extend(&encoded.bytes);

@@ -2,7 +2,6 @@
 
 use iced_x86::{Code, CpuidFeature};
 
-use crate::known;
 use crate::random::Random;
 use crate::state::{Image, State, WINDOW, WRITABLE, flag};
 use crate::values::{self, Kind};
@@ -27,11 +26,17 @@ pub(crate) fn fill(state: &mut State, code: Code, random: &mut Random) {
     let mmx = has(&[CpuidFeature::MMX, CpuidFeature::SSE, CpuidFeature::SSE2, CpuidFeature::SSSE3]);
     let x87 = has(&[CpuidFeature::FPU, CpuidFeature::FPU287, CpuidFeature::FPU387]);
     let integer = !x87 && !mmx && !has(&[CpuidFeature::SSE3, CpuidFeature::SSE4_1, CpuidFeature::SSE4_2]);
-    if integer && !known::probes(code) && random.one_in(32) {
+    if integer && random.one_in(32) {
         state.rflags |= flag::AC;
     }
     x87_state(&mut state.image, !x87, random);
     sse_state(&mut state.image, Kind::of(code), random);
+}
+
+/// Leaves no exception of the x87 unit pending.
+pub(crate) fn settle_x87(image: &mut Image) {
+    let status = image.u16(2) & !0x80ff;
+    image.put(2, &status.to_le_bytes());
 }
 
 fn x87_state(image: &mut Image, integers: bool, random: &mut Random) {
