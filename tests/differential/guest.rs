@@ -87,6 +87,9 @@ impl Guest {
         for register in [SegmentRegister::Ds, SegmentRegister::Es, SegmentRegister::Fs] {
             cpu.set_segment(register, Segment::null(0));
         }
+        // Too short for a map of I/O permissions.
+        let task = Segment { selector: 0x40, base: 0, limit: 0x40, access_rights: 0x8b };
+        cpu.set_segment(SegmentRegister::Tr, task);
         cpu.set_segment(SegmentRegister::Gs, Segment { base: GS_BASE, ..Segment::null(0) });
         cpu.intercepts.exceptions = !0;
         cpu.flush_tlb();

@@ -154,13 +154,18 @@ impl<'r> Placer<'r> {
             2 => WINDOW + WINDOW_SIZE as u64 - self.random.below(size + 8),
             3 => WINDOW - self.random.below(size + 1),
             4 => WINDOW + WRITABLE as u64 + self.random.below(page - size.min(page)),
-            5 => CODE + 0x400 + self.random.below(64),
-            6 => (0x8000_u64 << 32).wrapping_add(values::integer(self.random) & 0x3fff_ffff_ffff),
+            5 => CODE + 0x40 + self.random.below(64),
+            6 => (0x8001_u64 << 32).wrapping_add(values::integer(self.random) & 0x3fff_ffff_ffff),
             _ => {
-                let at = WINDOW + 0x100 + self.random.below(WRITABLE as u64 - 0x200);
+                let at = self.inner_target();
                 if self.random.one_in(6) { at } else { at & !15 }
             }
         }
+    }
+
+    /// Where no access faults.
+    fn inner_target(&mut self) -> u64 {
+        WINDOW + 0x100 + self.random.below(WRITABLE as u64 - 0x200)
     }
 
     fn stack_target(&mut self) -> u64 {
@@ -182,7 +187,7 @@ impl<'r> Placer<'r> {
     fn destination(&mut self) -> u64 {
         let landings = self.landings();
         match self.random.below(12) {
-            0 => (0x8000_u64 << 32) + self.random.below(1 << 40),
+            0 => (0x8001_u64 << 32) + self.random.below(1 << 40),
             1 => WINDOW + self.random.below(WRITABLE as u64),
             2 => WINDOW - 0x100,
             _ => self.random.pick(&landings),
@@ -278,7 +283,14 @@ impl<'r> Placer<'r> {
                 OpKind::MemoryESEDI => (RDI, true, 0),
                 _ => continue,
             };
+            let masked = matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu);
             let target = self.target(64);
+            // The host's code pages hold other bytes behind the code.
+            let coded = target.wrapping_sub(CODE) < 0x2000;
+            let target = if masked || coded { self.inner_target() } else { target };
+            if (base != 0 || masked) && !self.free(register) {
+                return None;
+            }
             if address32 && target >> 32 != 0 {
                 return None;
             }
@@ -465,12 +477,13 @@ impl<'r> Placer<'r> {
         }
         let kind = match insn.mnemonic() {
             Mnemonic::Ldmxcsr => {
-                let value = 0x1f80 ^ (values::integer(self.random) & 0xffff);
+                let reserved = if self.random.one_in(16) { 1 << self.random.within(18, 31) } else { 0 };
+                let value = 0x1f80 ^ (values::integer(self.random) & 0xffff) | reserved;
                 self.patch(patches, address, &(value as u32).to_le_bytes());
                 return Some(());
             }
             _ if insn.memory_size() == MemorySize::Unknown => Kind::Integer,
-            _ => Kind::of(insn),
+            _ => Kind::of(insn.code()),
         };
         let bytes = values::vector(kind, self.random).to_le_bytes();
         self.patch(patches, address, &bytes[..size.min(16) as usize]);
