@@ -22,6 +22,8 @@ mod initramfs;
 mod kernel;
 mod memory;
 mod plan;
+#[cfg(test)]
+mod synthetic;
 mod unpack;
 
 pub use acpi::{AcpiConfig, AcpiError, AcpiTables};
@@ -30,4 +32,7 @@ pub use initramfs::{Initramfs, InitramfsError};
 pub use kernel::{EntryPoint, KernelError, KernelFormat, KernelImage};
 pub use memory::{E820Entry, E820Kind, GpaRange, LayoutError, MemoryLayout};
 pub use plan::{BootImage, Part, Placement, PlanError, PlanRequest, plan};
-pub use unpack::{Compression, Unpack, UnpackError};
+pub use unpack::{Compression, KeptData, LoadOptions, Unpack, UnpackError, UnpackedStore};
+
+#[cfg(test)]
+mod mutation_test;

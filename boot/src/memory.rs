@@ -120,7 +120,7 @@ impl MemoryLayout {
 
     /// The end of the highest RAM range.
     pub fn ram_end(&self) -> u64 {
-        self.ram.iter().map(GpaRange::end).max().unwrap_or(0)
+        self.ram.iter().filter(|range| range.size != 0).map(GpaRange::end).max().unwrap_or(0)
     }
 
     /// RAM in order, ranges that touch made one.

@@ -1,3 +1,35 @@
 //! The `rvmm` command line.
 
-fn main() {}
+mod args;
+mod boot;
+mod doctor;
+mod exit_code;
+mod inherited;
+mod probe;
+mod signals;
+mod summary;
+mod values;
+mod voice;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output, usage errors to standard error; either may be closed.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE));
+        }
+    };
+    voice::start_log(cli.verbose);
+    ExitCode::from(match cli.command {
+        Command::Boot(arguments) => boot::run(&arguments),
+        Command::Doctor => doctor::run(),
+        Command::Probe { engine } => probe::run(engine.into()),
+    })
+}

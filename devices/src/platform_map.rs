@@ -12,6 +12,8 @@ pub mod isa_irq {
     pub const TIMER: u8 = 0;
     /// The I/O APIC pin of [`TIMER`]; the MADT carries an interrupt source override for it.
     pub const TIMER_IO_APIC_PIN: u8 = 2;
+    /// The keyboard controller.
+    pub const KEYBOARD: u8 = 1;
     /// Between the two 8259; no device has it.
     pub const CASCADE: u8 = 2;
     /// COM1.
@@ -72,6 +74,8 @@ pub mod port {
     /// PCI configuration address and data; the byte at 0xcf9 is the reset register.
     pub const PCI_CONFIG: [PortWindow; 1] =
         [PortWindow { base: 0xcf8, len: 8, first_offset: 0, native: Width::Four }];
+    /// Ports for PCI I/O BARs.
+    pub const PCI_WINDOW: std::ops::Range<u64> = 0xc000..0x1_0000;
     /// The reset register, for the FADT (value [`crate::power::RESET_VALUE`]).
     pub const RESET: u16 = 0xcf9;
 }

@@ -14,12 +14,28 @@ pub mod engine;
 pub mod lifecycle;
 pub mod machine;
 pub mod memory;
+mod os;
 mod report;
 mod stop;
 mod vcpu;
 pub mod x86_64;
 
 pub use config::MachineConfig;
-pub use machine::{Event, Machine, MachineError, MachineHandle, Outcome};
+pub use machine::{Cause, Event, Machine, MachineError, MachineHandle, Outcome};
 pub use report::{ExitCount, Phase, Report};
 pub use stop::{RegisterDump, StopReason};
+
+/// An error and what caused it, on one line. A cause that its error already tells is not told twice.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = cause.source();
+    }
+    text.replace(['\n', '\r'], " ")
+}

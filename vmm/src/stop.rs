@@ -19,6 +19,15 @@ pub enum StopReason {
         /// Its registers.
         registers: Box<RegisterDump>,
     },
+    /// The guest did what cannot be carried out, such as jumping out of memory.
+    GuestFault {
+        /// The vCPU.
+        cpu: u32,
+        /// What it did.
+        what: String,
+        /// Its registers.
+        registers: Box<RegisterDump>,
+    },
     /// The guest's kernel panicked: told by pvpanic or by its last words on the console.
     Panic,
     /// All vCPUs sleep with interrupts off: nothing but a reset could wake them.
@@ -54,6 +63,7 @@ impl fmt::Display for StopReason {
             Self::PowerOff => f.write_str("the guest powered off"),
             Self::Reset => f.write_str("the guest reset itself"),
             Self::TripleFault { cpu, registers } => write!(f, "triple fault on vCPU {cpu}: {registers}"),
+            Self::GuestFault { cpu, what, registers } => write!(f, "vCPU {cpu}: {what}: {registers}"),
             Self::Panic => f.write_str("the guest's kernel panicked"),
             Self::Halted => f.write_str("the guest halted with interrupts off"),
             Self::DebugExit { code } => write!(f, "the guest wrote {code:#x} to the debug-exit port"),

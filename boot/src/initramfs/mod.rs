@@ -5,7 +5,8 @@ mod cpio;
 
 use std::borrow::Cow;
 
-use crate::unpack::{Compression, Unpack, UnpackError, unpack};
+use crate::unpack::store::{self, Bytes};
+use crate::unpack::{Compression, LoadOptions, Unpack, UnpackError, unpack};
 
 /// Why an initramfs cannot be loaded. Every message names the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +72,7 @@ pub enum InitramfsError {
 #[derive(Clone, Debug)]
 pub struct Initramfs<'a> {
     file: String,
-    bytes: Cow<'a, [u8]>,
+    bytes: Bytes<'a>,
     compression: Option<Compression>,
 }
 
@@ -92,22 +93,30 @@ impl<'a> Initramfs<'a> {
         unpack: Unpack,
         max_unpacked: u64,
     ) -> Result<Self, InitramfsError> {
+        Self::load_with(bytes, file, &LoadOptions { unpack, max_unpacked, store: None })
+    }
+
+    /// Like [`Self::load`], with all options.
+    ///
+    /// # Errors
+    /// [`InitramfsError`] says what is wrong with the file.
+    pub fn load_with(
+        bytes: impl Into<Cow<'a, [u8]>>,
+        file: &str,
+        options: &LoadOptions<'_>,
+    ) -> Result<Self, InitramfsError> {
         let bytes = bytes.into();
         if bytes.is_empty() {
             return Err(InitramfsError::Empty { file: file.to_owned() });
         }
-        let max_unpacked = usize::try_from(max_unpacked).unwrap_or(usize::MAX);
-        let source = Source::new(&bytes, file, max_unpacked);
-        let (unpacked, compression) = match source.first_compressed()? {
-            None => (None, None),
-            // Where a compressed archive ends only its decoder knows: what follows is the guest's business.
-            Some((_, format)) if unpack == Unpack::Guest => (None, Some(format)),
-            Some((position, _)) => {
-                let (unpacked, compression) = source.unpacked(position)?;
-                (Some(unpacked), compression)
-            }
+        let source = Source::new(&bytes, file, options.limit());
+        let first = source.first_compressed()?;
+        let compression = first.map(|(_, format)| format);
+        let bytes = match first {
+            // Where a compressed archive ends only its decoder knows: what follows it is the guest's business.
+            Some((raw, format)) if options.unpack == Unpack::Host => source.load(raw, format, options)?,
+            _ => Bytes::Given(bytes),
         };
-        let bytes = unpacked.map_or(bytes, Cow::Owned);
         Ok(Self { file: file.to_owned(), bytes, compression })
     }
 
@@ -116,7 +125,7 @@ impl<'a> Initramfs<'a> {
         &self.file
     }
 
-    /// The compression of the last compressed archive in the file; `None` for raw cpio.
+    /// The compression of the first compressed archive in the file; `None` where all are raw.
     pub fn compression(&self) -> Option<Compression> {
         self.compression
     }
@@ -130,6 +139,7 @@ impl<'a> Initramfs<'a> {
 /// A file and what its bytes may become.
 struct Source<'a> {
     file: &'a str,
+    data: &'a [u8],
     /// The file without a boot configuration at its end.
     archives: &'a [u8],
     /// The boot configuration with its mark.
@@ -140,7 +150,7 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn new(data: &'a [u8], file: &'a str, max_unpacked: usize) -> Self {
         let (archives, bootconfig) = data.split_at(data.len() - bootconfig_size(data));
-        Self { file, archives, bootconfig, max_unpacked }
+        Self { file, data, archives, bootconfig, max_unpacked }
     }
 
     /// Where the first compressed archive begins, if there is one, with its format. What lies before is raw.
@@ -159,10 +169,30 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// All archives as raw ones, from the store or unpacked; the first `raw` bytes are raw already, data of `format`
+    /// follows.
+    fn load(
+        &self,
+        raw: usize,
+        format: Compression,
+        options: &LoadOptions<'_>,
+    ) -> Result<Bytes<'static>, InitramfsError> {
+        let key = options.store.and_then(|store| Some((store, store::key("initramfs", format, self.data)?)));
+        if let Some((store, key)) = &key
+            && let Some(bytes) = store::get(*store, key, self.max_unpacked)
+        {
+            return Ok(bytes);
+        }
+        let unpacked = self.unpacked(raw)?;
+        if let Some((store, key)) = &key {
+            store::put(*store, key, &unpacked);
+        }
+        Ok(unpacked.into())
+    }
+
     /// All archives as raw ones, the first `raw` bytes being raw already.
-    fn unpacked(&self, raw: usize) -> Result<(Vec<u8>, Option<Compression>), InitramfsError> {
+    fn unpacked(&self, raw: usize) -> Result<Vec<u8>, InitramfsError> {
         let mut out = Vec::new();
-        let mut compression = None;
         self.append(&mut out, &self.archives[..raw])?;
         let mut position = raw;
         loop {
@@ -173,14 +203,13 @@ impl<'a> Source<'a> {
                     position += size;
                 }
                 Archive::Compressed(format) => {
-                    compression = Some(format);
                     position += self.unpack_archive(format, position, &mut out)?;
                 }
                 Archive::End => break,
             }
         }
         self.append(&mut out, self.bootconfig)?;
-        Ok((out, compression))
+        Ok(out)
     }
 
     fn unpack_archive(

@@ -1,8 +1,11 @@
 //! bzImage: what a loader needs from the setup header, and the vmlinux inside the payload.
 
+use super::KernelError;
+use super::elf::{self, ElfKernel};
 use super::setup_header::SetupHeader;
-use super::{KernelError, elf};
-use crate::unpack::{Compression, UnpackError, unpack};
+use super::slim::slim;
+use crate::unpack::store::{self, Bytes};
+use crate::unpack::{Compression, LoadOptions, UnpackError, unpack};
 
 /// The oldest protocol with a stated command line size; kernels since 2.6.22.
 const OLDEST_PROTOCOL: u16 = 0x206;
@@ -17,6 +20,12 @@ pub(crate) struct BzImage {
     /// Offset and size in the file of the protected-mode kernel.
     pub(crate) kernel: (usize, usize),
     pub(crate) version: Option<String>,
+}
+
+/// What was in a payload.
+pub(crate) struct Vmlinux {
+    pub(crate) compression: Option<Compression>,
+    pub(crate) bytes: Bytes<'static>,
 }
 
 impl BzImage {
@@ -70,13 +79,13 @@ impl BzImage {
         &self,
         file: &[u8],
         name: &str,
-        max_unpacked: usize,
-    ) -> Result<Option<(Option<Compression>, Vec<u8>)>, KernelError> {
+        options: &LoadOptions<'_>,
+    ) -> Result<Option<Vmlinux>, KernelError> {
         let Some(payload) = self.payload(file, name)? else {
             return Ok(None);
         };
         if elf::is_elf(payload) {
-            return Ok(Some((None, payload.to_vec())));
+            return Ok(Some(Vmlinux { compression: None, bytes: payload.to_vec().into() }));
         }
         let Some(format) = Compression::detect(payload) else {
             let mut magic = [0; 6];
@@ -84,17 +93,33 @@ impl BzImage {
             magic[..shown].copy_from_slice(&payload[..shown]);
             return Err(KernelError::UnknownCompression { file: name.to_owned(), magic });
         };
-        // The kernel's build puts the unpacked size behind the stream; gzip streams end in it anyway.
-        let size = payload.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize);
-        let mut vmlinux = Vec::new();
-        unpack(format, payload, size, &mut vmlinux, max_unpacked)
-            .map_err(|source| KernelError::Unpack { file: name.to_owned(), source })?;
-        if vmlinux.len() < size && size <= max_unpacked {
-            let source = UnpackError::Truncated { format };
-            return Err(KernelError::Unpack { file: name.to_owned(), source });
+        let compression = Some(format);
+        let key = options.store.and_then(|store| Some((store, store::key("kernel", format, payload)?)));
+        if let Some((store, key)) = &key
+            && let Some(bytes) = store::get(*store, key, options.limit())
+        {
+            return Ok(Some(Vmlinux { compression, bytes }));
         }
-        Ok(Some((Some(format), vmlinux)))
+        let vmlinux = unpack_payload(format, payload, options.limit())
+            .map_err(|source| KernelError::Unpack { file: name.to_owned(), source })?;
+        if let Some((store, key)) = &key
+            && let Ok(elf) = ElfKernel::parse(&vmlinux)
+        {
+            store::put(*store, key, slim(&vmlinux, &elf).as_deref().unwrap_or(&vmlinux));
+        }
+        Ok(Some(Vmlinux { compression, bytes: vmlinux.into() }))
     }
+}
+
+fn unpack_payload(format: Compression, payload: &[u8], limit: usize) -> Result<Vec<u8>, UnpackError> {
+    // The kernel's build puts the unpacked size behind the stream; gzip streams end in it anyway.
+    let size = payload.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize);
+    let mut vmlinux = Vec::new();
+    unpack(format, payload, size, &mut vmlinux, limit)?;
+    if vmlinux.len() < size && size <= limit {
+        return Err(UnpackError::Truncated { format });
+    }
+    Ok(vmlinux)
 }
 
 /// The zero-terminated text at `offset`, what is printable of it.

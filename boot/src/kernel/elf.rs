@@ -113,6 +113,9 @@ impl ElfKernel {
         let wrong = |detail: String| Err(ElfError::Wrong(detail));
         let header_cut = |needed| ElfError::Truncated { what: "the ELF header", needed };
         let ident: &[u8; 16] = file.first_chunk().ok_or(header_cut(16))?;
+        if !is_elf(ident) {
+            return wrong("it has no ELF magic".to_owned());
+        }
         let is_64bit = match ident[4] {
             CLASS_32 => false,
             CLASS_64 => true,
@@ -206,6 +209,21 @@ impl ElfKernel {
         let end = self.segments.iter().map(|segment| segment.range().end()).max().unwrap_or(0);
         GpaRange::between(start, end)
     }
+}
+
+/// A program header for `segment`, the inverse of what [`ElfKernel::parse`] reads. Virtual address, flags and alignment do
+/// not matter for loading.
+pub(super) fn program_header(segment: &ElfSegment, is_64bit: bool) -> Vec<u8> {
+    const ALL_RIGHTS: u32 = 7;
+    let word = |value: u64| value.to_le_bytes().into_iter().take(if is_64bit { 8 } else { 4 });
+    let addresses = [segment.offset as u64, 0, segment.gpa, segment.file_size as u64, segment.memory_size];
+    let rights = ALL_RIGHTS.to_le_bytes();
+    let mut header = PT_LOAD.to_le_bytes().to_vec();
+    header.extend(rights.iter().filter(|_| is_64bit));
+    header.extend(addresses.into_iter().flat_map(word));
+    header.extend(rights.iter().filter(|_| !is_64bit));
+    header.extend(word(1));
+    header
 }
 
 fn part<'a>(file: &'a [u8], offset: u64, size: u64, what: &'static str) -> Result<&'a [u8], ElfError> {

@@ -2,97 +2,20 @@
 
 mod bzimage;
 mod elf;
+mod error;
+mod layout;
 pub(crate) mod setup_header;
+mod slim;
 
 use std::borrow::Cow;
-use std::ops::Range;
 
-use crate::memory::GpaRange;
-use crate::unpack::{Compression, Unpack, UnpackError, unpack};
-use bzimage::BzImage;
+use crate::unpack::store::Bytes;
+use crate::unpack::{Compression, LoadOptions, Unpack, UnpackError, unpack};
+use bzimage::{BzImage, Vmlinux};
 use elf::{ElfError, ElfKernel};
+pub use error::KernelError;
+pub(crate) use layout::{KernelLayout, KernelSegment};
 use setup_header::SetupHeader;
-
-/// Why a kernel file cannot be loaded. Every message names the file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KernelError {
-    /// The file has no bytes.
-    #[error("{file}: the kernel file is empty")]
-    Empty {
-        /// File name.
-        file: String,
-    },
-    /// The file ends before what its headers promise.
-    #[error("{file}: the kernel file is cut short: {what} needs {needed:#x} bytes, the file has {found:#x}")]
-    Truncated {
-        /// File name.
-        file: String,
-        /// The part that is missing bytes.
-        what: &'static str,
-        /// Bytes needed, counted from the start of the file (or of the unpacked kernel).
-        needed: u64,
-        /// Bytes there are.
-        found: u64,
-    },
-    /// Neither a bzImage nor an ELF file.
-    #[error("{file}: not a Linux kernel (neither bzImage nor ELF)")]
-    NotAKernel {
-        /// File name.
-        file: String,
-    },
-    /// An arm64 kernel for an x86 machine.
-    #[error("{file}: an arm64 Image needs an arm64 engine, this machine is x86")]
-    Arm64Image {
-        /// File name.
-        file: String,
-    },
-    /// An ELF file for another architecture, or one that is no executable.
-    #[error("{file}: ELF file is not a kernel for x86: {detail}")]
-    WrongElf {
-        /// File name.
-        file: String,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// A boot protocol before 2.06.
-    #[error("{file}: boot protocol {}.{:02} is too old, 2.06 (Linux 2.6.22) is the oldest supported", .version >> 8, .version & 0xff)]
-    OldProtocol {
-        /// File name.
-        file: String,
-        /// Version as in the setup header: major in the high byte.
-        version: u16,
-    },
-    /// A zImage, loaded below 1 MiB.
-    #[error("{file}: a zImage (kernel loaded low) is not supported, only bzImage")]
-    ZImage {
-        /// File name.
-        file: String,
-    },
-    /// A header's field contradicts the others.
-    #[error("{file}: the kernel's header is damaged: {detail}")]
-    Damaged {
-        /// File name.
-        file: String,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The payload's first bytes are of no known format.
-    #[error("{file}: the kernel's payload has an unknown compression (it begins {:02x?}); try --unpack guest", .magic)]
-    UnknownCompression {
-        /// File name.
-        file: String,
-        /// The payload's first bytes.
-        magic: [u8; 6],
-    },
-    /// The payload does not unpack.
-    #[error("{file}: the kernel's payload cannot be unpacked")]
-    Unpack {
-        /// File name.
-        file: String,
-        /// Why.
-        source: UnpackError,
-    },
-}
 
 /// What kind of file a kernel came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,52 +50,9 @@ pub struct KernelImage<'a> {
     version: Option<String>,
     entry: EntryPoint,
     /// The file, or what was unpacked from it.
-    bytes: Cow<'a, [u8]>,
+    bytes: Bytes<'a>,
     pub(crate) layout: KernelLayout,
 }
-
-/// Where a kernel goes and what it asks of its loader.
-#[derive(Clone, Debug)]
-pub(crate) struct KernelLayout {
-    pub(crate) segments: Vec<KernelSegment>,
-    /// The first instruction's address.
-    pub(crate) entry_address: u64,
-    /// Everything the kernel needs for itself until it reads the memory map, the segments included.
-    pub(crate) footprint: GpaRange,
-    /// The header to be handed on in the zero page.
-    pub(crate) header: SetupHeader,
-    /// The longest command line in bytes, without the terminating zero.
-    pub(crate) cmdline_limit: usize,
-    /// The last byte an initramfs may have, where it can be helped.
-    pub(crate) initramfs_max: u64,
-    /// Whether an initramfs may lie above `initramfs_max` where there is no room below.
-    pub(crate) initramfs_anywhere: bool,
-}
-
-/// A part of a kernel to be placed.
-#[derive(Clone, Debug)]
-pub(crate) struct KernelSegment {
-    pub(crate) gpa: u64,
-    /// The bytes, as a range of the image's.
-    pub(crate) bytes: Range<usize>,
-    /// Size in memory; the rest is zero.
-    pub(crate) memory_size: u64,
-}
-
-/// COMMAND_LINE_SIZE of x86 kernels without its terminating zero, for files that do not tell.
-const ELF_CMDLINE_SIZE: usize = 2047;
-
-/// `initrd_addr_max` of x86-64 kernels, for files that do not tell.
-const ELF_INITRAMFS_MAX: u64 = 0x7fff_ffff;
-
-/// The same for 32-bit kernels: the end of their lowmem.
-const ELF32_INITRAMFS_MAX: u64 = 0x37ff_ffff;
-
-/// The offset of a bzImage's 64-bit entry.
-const ENTRY_64: u64 = 0x200;
-
-/// Room taken for unpacking by kernels that do not tell (protocol 2.09 and older), as a multiple of their packed size.
-const OLD_KERNEL_GROWTH: u64 = 5;
 
 impl<'a> KernelImage<'a> {
     /// Looks at `bytes`, the whole of the kernel file called `file`, and unpacks its payload where `unpack` asks for it.
@@ -187,27 +67,33 @@ impl<'a> KernelImage<'a> {
         unpack: Unpack,
         max_unpacked: u64,
     ) -> Result<Self, KernelError> {
+        Self::load_with(bytes, file, &LoadOptions { unpack, max_unpacked, store: None })
+    }
+
+    /// Like [`Self::load`], with all options.
+    ///
+    /// # Errors
+    /// [`KernelError`] says what is wrong with the file.
+    pub fn load_with(
+        bytes: impl Into<Cow<'a, [u8]>>,
+        file: &str,
+        options: &LoadOptions<'_>,
+    ) -> Result<Self, KernelError> {
         let bytes = bytes.into();
-        let max_unpacked = usize::try_from(max_unpacked).unwrap_or(usize::MAX);
         if bytes.is_empty() {
             return Err(KernelError::Empty { file: file.to_owned() });
         }
         // A bare kernel may itself be packed (vmlinux.gz, an arm64 Image.gz); no guest could unpack that.
         if let Some(format) = Compression::detect(&bytes) {
             let mut unpacked = Vec::new();
-            unpack_whole(format, &bytes, &mut unpacked, max_unpacked)
+            unpack_whole(format, &bytes, &mut unpacked, options.limit())
                 .map_err(|source| KernelError::Unpack { file: file.to_owned(), source })?;
-            return Self::load_bare(Cow::Owned(unpacked), file, unpack, max_unpacked);
+            return Self::load_bare(unpacked.into(), file, options);
         }
-        Self::load_bare(bytes, file, unpack, max_unpacked)
+        Self::load_bare(Bytes::Given(bytes), file, options)
     }
 
-    fn load_bare(
-        bytes: Cow<'a, [u8]>,
-        file: &str,
-        unpack: Unpack,
-        max_unpacked: usize,
-    ) -> Result<Self, KernelError> {
+    fn load_bare(bytes: Bytes<'a>, file: &str, options: &LoadOptions<'_>) -> Result<Self, KernelError> {
         if elf::is_elf(&bytes) {
             return Self::load_elf(bytes, file);
         }
@@ -217,34 +103,38 @@ impl<'a> KernelImage<'a> {
         match SetupHeader::find(&bytes) {
             Some(header) => {
                 let image = BzImage::parse(&bytes, header, file)?;
-                Self::load_bzimage(bytes, image, file, unpack, max_unpacked)
+                Self::load_bzimage(bytes, image, file, options)
             }
             None => Err(KernelError::NotAKernel { file: file.to_owned() }),
         }
     }
 
     fn load_bzimage(
-        bytes: Cow<'a, [u8]>,
+        bytes: Bytes<'a>,
         image: BzImage,
         file: &str,
-        unpack: Unpack,
-        max_unpacked: usize,
+        options: &LoadOptions<'_>,
     ) -> Result<Self, KernelError> {
         let protocol = image.header.version();
-        let vmlinux = match unpack {
-            Unpack::Host => image.vmlinux(&bytes, file, max_unpacked)?,
+        let vmlinux = match options.unpack {
+            Unpack::Host => image.vmlinux(&bytes, file, options)?,
             Unpack::Guest => None,
         };
         let (layout, entry, compression, bytes) = match vmlinux {
-            Some((compression, vmlinux)) => {
-                let elf = parse_elf(&vmlinux, file)?;
+            Some(Vmlinux { bytes, .. }) if !elf::is_elf(&bytes) => {
+                let detail = "its payload is no vmlinux; try --unpack guest".to_owned();
+                return Err(KernelError::Damaged { file: file.to_owned(), detail });
+            }
+            Some(Vmlinux { compression, bytes }) => {
+                let elf = parse_elf(&bytes, file)?;
                 let entry = if elf.is_64bit { EntryPoint::Linux64 } else { EntryPoint::Linux32 };
-                (unpacked_layout(&elf, image.header, file)?, entry, compression, Cow::Owned(vmlinux))
+                let layout = KernelLayout::unpacked(&elf, &bytes, image.header, file)?;
+                (layout, entry, compression, bytes)
             }
             None => {
                 let entry =
                     if image.header.has_64bit_entry() { EntryPoint::Linux64 } else { EntryPoint::Linux32 };
-                (packed_layout(image.kernel, image.header, entry, file)?, entry, None, bytes)
+                (KernelLayout::packed(image.kernel, image.header, entry, file)?, entry, None, bytes)
             }
         };
         Ok(Self {
@@ -257,23 +147,14 @@ impl<'a> KernelImage<'a> {
         })
     }
 
-    fn load_elf(bytes: Cow<'a, [u8]>, file: &str) -> Result<Self, KernelError> {
+    fn load_elf(bytes: Bytes<'a>, file: &str) -> Result<Self, KernelError> {
         let elf = parse_elf(&bytes, file)?;
         let (entry, entry_address) = match elf.pvh_entry {
             Some(address) => (EntryPoint::Pvh, u64::from(address)),
             None if elf.is_64bit => (EntryPoint::Linux64, elf.entry),
             None => (EntryPoint::Linux32, elf.entry),
         };
-        let layout = KernelLayout {
-            segments: segments(&elf),
-            entry_address,
-            footprint: elf.span(),
-            header: SetupHeader::synthetic(),
-            cmdline_limit: ELF_CMDLINE_SIZE,
-            initramfs_max: if elf.is_64bit { ELF_INITRAMFS_MAX } else { ELF32_INITRAMFS_MAX },
-            initramfs_anywhere: false,
-        };
-        check_entry(&layout, file)?;
+        let layout = KernelLayout::bare(&elf, &bytes, entry_address, file)?;
         Ok(Self { file: file.to_owned(), format: KernelFormat::Elf, version: None, entry, bytes, layout })
     }
 
@@ -306,85 +187,6 @@ impl<'a> KernelImage<'a> {
     pub(crate) fn segment_bytes(&self, segment: &KernelSegment) -> &[u8] {
         self.bytes.get(segment.bytes.clone()).unwrap_or_default()
     }
-}
-
-/// A vmlinux that came out of a bzImage: its segments at their physical addresses, where its relocations are not needed.
-fn unpacked_layout(elf: &ElfKernel, header: SetupHeader, file: &str) -> Result<KernelLayout, KernelError> {
-    let span = elf.span();
-    // A 64-bit kernel's relocation record follows the ELF file; it concerns only kernels placed elsewhere.
-    let room = GpaRange::new(span.start, header.init_size().map_or(0, u64::from));
-    let footprint = GpaRange::between(span.start, span.end().max(room.end()));
-    let layout = KernelLayout {
-        segments: segments(elf),
-        entry_address: elf.entry,
-        footprint,
-        cmdline_limit: header.cmdline_size() as usize,
-        initramfs_max: u64::from(header.initrd_addr_max()),
-        initramfs_anywhere: elf.is_64bit && header.takes_ramdisk_above_4g(),
-        header,
-    };
-    check_entry(&layout, file)?;
-    Ok(layout)
-}
-
-/// A bzImage that unpacks itself.
-fn packed_layout(
-    (offset, size): (usize, usize),
-    header: SetupHeader,
-    entry: EntryPoint,
-    file: &str,
-) -> Result<KernelLayout, KernelError> {
-    // A kernel that can be moved is put where it wants to run, which spares it moving itself.
-    let load = match header.pref_address() {
-        Some(preferred) if header.relocatable() => preferred,
-        _ => u64::from(header.code32_start()),
-    };
-    let damaged = |detail: String| Err(KernelError::Damaged { file: file.to_owned(), detail });
-    if load < 0x10_0000 || load > u64::from(u32::MAX) {
-        return damaged(format!("its load address is {load:#x}"));
-    }
-    let size_in_file = size as u64;
-    let room = match header.init_size() {
-        // Kernels that cannot be moved unpack to where they run, and need the room there.
-        Some(init_size) => {
-            let runs_at = header.pref_address().unwrap_or(load).max(load);
-            runs_at.saturating_add(u64::from(init_size))
-        }
-        None => load.saturating_add(size_in_file.saturating_mul(OLD_KERNEL_GROWTH)),
-    };
-    let footprint = GpaRange::between(load, room.max(load.saturating_add(size_in_file)));
-    Ok(KernelLayout {
-        segments: vec![KernelSegment { gpa: load, bytes: offset..offset + size, memory_size: size_in_file }],
-        entry_address: load + if entry == EntryPoint::Linux64 { ENTRY_64 } else { 0 },
-        footprint,
-        cmdline_limit: header.cmdline_size() as usize,
-        initramfs_max: u64::from(header.initrd_addr_max()),
-        initramfs_anywhere: entry == EntryPoint::Linux64 && header.takes_ramdisk_above_4g(),
-        header,
-    })
-}
-
-fn segments(elf: &ElfKernel) -> Vec<KernelSegment> {
-    let segment = |segment: &elf::ElfSegment| KernelSegment {
-        gpa: segment.gpa,
-        bytes: segment.offset..segment.offset + segment.file_size,
-        memory_size: segment.memory_size,
-    };
-    elf.segments.iter().map(segment).collect()
-}
-
-/// The first instruction must be in the kernel, and below 4 GiB where the identity page tables end.
-fn check_entry(layout: &KernelLayout, file: &str) -> Result<(), KernelError> {
-    let entry = GpaRange::new(layout.entry_address, 1);
-    let inside = layout
-        .segments
-        .iter()
-        .any(|segment| GpaRange::new(segment.gpa, segment.bytes.len() as u64).contains(&entry));
-    if inside && entry.start <= u64::from(u32::MAX) {
-        return Ok(());
-    }
-    let detail = format!("its entry point {:#x} is not in the kernel", entry.start);
-    Err(KernelError::Damaged { file: file.to_owned(), detail })
 }
 
 fn parse_elf(bytes: &[u8], file: &str) -> Result<ElfKernel, KernelError> {

@@ -1,6 +1,9 @@
 //! LZ4's containers. Legacy: a magic number, then blocks that each unpack to at most 8 MiB, each behind its packed size.
 //! Frame: LZ4 Frame Format 1.6.
 
+use std::num::NonZero;
+use std::thread;
+
 use super::{Compression, UnpackError};
 
 const FORMAT: Compression = Compression::Lz4Legacy;
@@ -16,11 +19,8 @@ const PACKED_BLOCK: usize = BLOCK + BLOCK / 255 + 16;
 /// appends the unpacked size there, initramfs tools append zeros or another archive.
 pub(super) fn legacy(data: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<usize, UnpackError> {
     let mut position = 4;
-    let mut blocks = 0;
-    loop {
-        let Some(size) = data.get(position..).and_then(|rest| rest.first_chunk::<4>()) else {
-            break;
-        };
+    let mut blocks = Vec::new();
+    while let Some(size) = data.get(position..).and_then(|rest| rest.first_chunk::<4>()) {
         let size = u32::from_le_bytes(*size);
         if size == MAGIC {
             // `lz4 -l` output may be concatenated.
@@ -37,34 +37,79 @@ pub(super) fn legacy(data: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<usi
             }
             return Err(UnpackError::Truncated { format: FORMAT });
         };
-        unpack_block(packed, out, limit)?;
+        blocks.push(packed);
         position += 4 + packed_size;
-        blocks += 1;
     }
-    if blocks == 0 {
+    if blocks.is_empty() {
         return Err(UnpackError::Truncated { format: FORMAT });
+    }
+    let room = limit.saturating_sub(out.len());
+    if out.is_empty() && blocks.len().checked_mul(BLOCK).is_some_and(|size| size <= room) {
+        *out = unpack_side_by_side(&blocks)?;
+    } else {
+        unpack_in_turn(&blocks, out, limit)?;
     }
     Ok(position.min(data.len()))
 }
 
-fn unpack_block(packed: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), UnpackError> {
-    let start = out.len();
-    let room = limit.saturating_sub(start).min(BLOCK);
-    out.resize(start + room, 0);
-    match lz4_flex::block::decompress_into(packed, &mut out[start..]) {
-        Ok(size) => {
-            out.truncate(start + size);
-            Ok(())
+/// Blocks are independent of each other and all but the last are full, so threads can fill their places at once.
+fn unpack_side_by_side(blocks: &[&[u8]]) -> Result<Vec<u8>, UnpackError> {
+    let mut out = vec![0; blocks.len() * BLOCK];
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(blocks.len());
+    let mut jobs: Vec<Vec<(&[u8], &mut [u8])>> = (0..threads).map(|_| Vec::new()).collect();
+    for (index, job) in blocks.iter().copied().zip(out.chunks_mut(BLOCK)).enumerate() {
+        jobs[index % threads].push(job);
+    }
+    let results: Vec<Result<Vec<usize>, UnpackError>> = thread::scope(|scope| {
+        let work = |jobs: Vec<(&[u8], &mut [u8])>| {
+            jobs.into_iter().map(|(packed, place)| unpack_block(packed, place, usize::MAX)).collect()
+        };
+        let workers: Vec<_> = jobs.into_iter().map(|jobs| scope.spawn(move || work(jobs))).collect();
+        let lost = |_| Err(UnpackError::Damaged { format: FORMAT, detail: "a decoder stopped".to_owned() });
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(lost)).collect()
+    });
+    let sizes = results.into_iter().collect::<Result<Vec<_>, _>>()?;
+
+    // A block that was not full, which only concatenated streams have before their last, leaves a gap to close.
+    let mut filled = 0;
+    for index in 0..blocks.len() {
+        let size = sizes[index % threads][index / threads];
+        let start = index * BLOCK;
+        if start != filled {
+            out.copy_within(start..start + size, filled);
         }
-        Err(lz4_flex::block::DecompressError::OutputTooSmall { .. }) if room < BLOCK => {
-            out.truncate(start);
-            Err(UnpackError::TooLarge { format: FORMAT, limit: limit as u64 })
-        }
-        Err(error) => {
-            out.truncate(start);
-            Err(UnpackError::Damaged { format: FORMAT, detail: error.to_string() })
+        filled += size;
+    }
+    out.truncate(filled);
+    Ok(out)
+}
+
+fn unpack_in_turn(blocks: &[&[u8]], out: &mut Vec<u8>, limit: usize) -> Result<(), UnpackError> {
+    let mut filled = out.len();
+    for packed in blocks {
+        let room = limit.saturating_sub(filled).min(BLOCK);
+        // Room once cleared is not cleared again, however little a block fills of it.
+        out.resize(out.len().max(filled + room), 0);
+        match unpack_block(packed, &mut out[filled..filled + room], limit) {
+            Ok(size) => filled += size,
+            Err(error) => {
+                out.truncate(filled);
+                return Err(error);
+            }
         }
     }
+    out.truncate(filled);
+    Ok(())
+}
+
+/// Unpacks a block into `place` and returns its size. A place smaller than a block is what `limit` left.
+fn unpack_block(packed: &[u8], place: &mut [u8], limit: usize) -> Result<usize, UnpackError> {
+    lz4_flex::block::decompress_into(packed, place).map_err(|error| match error {
+        lz4_flex::block::DecompressError::OutputTooSmall { .. } if place.len() < BLOCK => {
+            UnpackError::TooLarge { format: FORMAT, limit: limit as u64 }
+        }
+        error => UnpackError::Damaged { format: FORMAT, detail: error.to_string() },
+    })
 }
 
 /// The frame that `data` begins with, `None` where `data` ends before the frame does.

@@ -1,9 +1,13 @@
 //! Decompression, bounded: a stream's format is known by its first bytes, its output never exceeds the caller's limit.
 
 mod lz4;
+pub(crate) mod store;
 mod streams;
+mod zstd;
 
 use std::fmt;
+
+pub use store::{KeptData, UnpackedStore};
 
 /// Who unpacks a compressed kernel payload or initramfs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +17,24 @@ pub enum Unpack {
     Host,
     /// The guest's own code, the classic way: files are placed as they are.
     Guest,
+}
+
+/// How files are loaded.
+#[derive(Clone, Copy)]
+pub struct LoadOptions<'s> {
+    /// Who unpacks.
+    pub unpack: Unpack,
+    /// The unpacked size in bytes that is not exceeded: the guest's RAM size is the natural choice.
+    pub max_unpacked: u64,
+    /// Where unpacked data is kept between runs, if anywhere.
+    pub store: Option<&'s dyn UnpackedStore>,
+}
+
+impl LoadOptions<'_> {
+    /// The bound as a size in memory.
+    pub(crate) fn limit(&self) -> usize {
+        usize::try_from(self.max_unpacked).unwrap_or(usize::MAX)
+    }
 }
 
 /// A compression format, known by its first bytes.
@@ -103,10 +125,14 @@ pub enum UnpackError {
     },
 }
 
+/// How far a claim about content is believed: the content's size as a multiple of the data's. Real kernels and initramfs
+/// stay below 20; what unpacks to more is unpacked too, only not into memory taken at once.
+const MOST_GROWTH: usize = 64;
+
 /// Unpacks the one stream of `format` that `data` begins with, appends its content to `out`, and returns how many bytes of
 /// `data` it took.
 ///
-/// `out` never grows beyond `limit` bytes in all; decoders' own buffers are bounded by constants of [`streams`].
+/// `out` has `limit` bytes at most afterwards; decoders' own buffers are bounded by constants of [`streams`].
 /// `size_hint` is the content's size where something in the file claims to know it; it is only a hint.
 ///
 /// # Errors
@@ -118,17 +144,16 @@ pub(crate) fn unpack(
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Result<usize, UnpackError> {
-    // A false hint costs address space, no memory: pages are touched as they are filled. Where even that fails, growing
-    // step by step may still do.
-    let _ = out.try_reserve_exact(size_hint.min(limit.saturating_sub(out.len())));
+    let room = limit.saturating_sub(out.len());
+    let size_hint = size_hint.min(room).min(data.len().saturating_mul(MOST_GROWTH));
     match format {
-        Compression::Gzip => streams::gzip(data, out, limit),
-        Compression::Xz => streams::xz(data, out, limit),
-        Compression::Lzma => streams::lzma(data, out, limit),
-        Compression::Bzip2 => streams::bzip2(data, out, limit),
-        Compression::Zstd => streams::zstd(data, out, limit),
+        Compression::Gzip => streams::gzip(data, size_hint, out, limit),
+        Compression::Xz => streams::xz(data, size_hint, out, limit),
+        Compression::Lzma => streams::lzma(data, size_hint, out, limit),
+        Compression::Bzip2 => streams::bzip2(data, size_hint, out, limit),
+        Compression::Zstd => zstd::unpack(data, size_hint, out, limit),
         Compression::Lz4Legacy => lz4::legacy(data, out, limit),
-        Compression::Lz4Frame => streams::lz4_frame(data, out, limit),
+        Compression::Lz4Frame => streams::lz4_frame(data, size_hint, out, limit),
         Compression::Lzo => Err(UnpackError::Unsupported { format }),
     }
 }

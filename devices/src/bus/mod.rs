@@ -39,3 +39,7 @@ pub struct Unclaimed;
 
 /// A device as a bus holds it: shared with whoever feeds it from the host's side.
 pub type SharedDevice = Arc<Mutex<dyn BusDevice>>;
+
+#[cfg(test)]
+#[path = "bus_test.rs"]
+mod bus_test;

@@ -42,7 +42,6 @@ pub enum BusError {
 }
 
 /// One claimed range.
-#[derive(Clone)]
 pub(super) struct Range {
     pub(super) name: String,
     pub(super) base: u64,
@@ -53,15 +52,14 @@ pub(super) struct Range {
     pub(super) device: SharedDevice,
 }
 
-impl Range {
-    /// The device's offset of `address`.
-    pub(super) fn offset_of(&self, address: u64) -> u64 {
-        address.wrapping_sub(self.base).wrapping_add(self.first_offset)
-    }
-
-    fn holds(&self, address: u64) -> bool {
-        (self.base..=self.last).contains(&address)
-    }
+/// The device that answers at an address.
+pub(super) struct Hit {
+    pub(super) device: SharedDevice,
+    /// The device's offset of the address.
+    pub(super) offset: u64,
+    pub(super) native: Width,
+    /// The range's last address.
+    pub(super) last: u64,
 }
 
 /// Ranges by address, none overlapping.
@@ -84,11 +82,17 @@ impl RangeTable {
         Ok(sorted.remove(index))
     }
 
-    /// The range that holds `address`.
-    pub(super) fn find(&self, address: u64) -> Option<Range> {
+    /// Who answers at `address`.
+    pub(super) fn find(&self, address: u64) -> Option<Hit> {
         let sorted = self.sorted.read().unwrap_or_else(PoisonError::into_inner);
         let after = sorted.partition_point(|r| r.base <= address);
-        sorted.get(after.checked_sub(1)?).filter(|r| r.holds(address)).cloned()
+        let range = sorted.get(after.checked_sub(1)?).filter(|r| address <= r.last)?;
+        Some(Hit {
+            device: range.device.clone(),
+            offset: (address - range.base).wrapping_add(range.first_offset),
+            native: range.native,
+            last: range.last,
+        })
     }
 
     /// Whether any address of `first..=last` is claimed.

@@ -39,3 +39,7 @@ impl IrqInput for IsaWiring {
         lock(&self.io_apic).set_pin(io_apic_pin, level);
     }
 }
+
+#[cfg(test)]
+#[path = "isa_wiring_test.rs"]
+mod isa_wiring_test;

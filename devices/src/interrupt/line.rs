@@ -85,6 +85,24 @@ impl IrqInput for WiredOr {
     }
 }
 
+/// Drives several lines as one: an output pin that is wired to more than one controller.
+pub struct LineSplit {
+    lines: Vec<IrqLine>,
+}
+
+impl LineSplit {
+    /// One line that drives all of `lines`, in order.
+    pub fn line(lines: Vec<IrqLine>) -> IrqLine {
+        IrqLine::new(Arc::new(Self { lines }), 0)
+    }
+}
+
+impl IrqInput for LineSplit {
+    fn set_level(&self, _pin: u32, level: bool) {
+        self.lines.iter().for_each(|line| line.set_level(level));
+    }
+}
+
 #[cfg(test)]
 #[path = "line_test.rs"]
 mod line_test;

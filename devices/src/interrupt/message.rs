@@ -5,21 +5,22 @@
 
 /// What a message does at its target (ICR, redirection entry and MSI data bits 10:8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum DeliveryMode {
     /// The vector, to every target.
-    Fixed,
+    Fixed = 0,
     /// The vector, to the target that is least busy.
-    LowestPriority,
+    LowestPriority = 1,
     /// System management interrupt; there is no system management mode here, so it is dropped.
-    Smi,
+    Smi = 2,
     /// Non-maskable interrupt.
-    Nmi,
+    Nmi = 4,
     /// INIT.
-    Init,
+    Init = 5,
     /// Start-up IPI; only from an ICR.
-    Startup,
+    Startup = 6,
     /// The 8259's interrupt: the target asks it for the vector.
-    ExtInt,
+    ExtInt = 7,
 }
 
 impl DeliveryMode {

@@ -19,7 +19,7 @@ mod pic8259;
 pub use fabric::{EoiListener, InterruptFabric, VcpuWaker};
 pub use io_apic::{IoApic, spec as io_apic_spec};
 pub use isa_wiring::IsaWiring;
-pub use line::{IrqInput, IrqLine, WiredOr};
+pub use line::{IrqInput, IrqLine, LineSplit, WiredOr};
 pub use local_apic::{
     Deliverable, ExtIntSource, GeneralProtection, LocalApic, LocalApicConfig, NoSuchVcpu, VcpuEvent,
     spec as local_apic_spec,

@@ -15,3 +15,7 @@ pub use i8042::I8042;
 pub use port92::Port92;
 pub use pvpanic::PvPanic;
 pub use reset_register::{RESET_VALUE, ResetRegister};
+
+#[cfg(test)]
+#[path = "power_test.rs"]
+mod power_test;

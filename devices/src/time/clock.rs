@@ -151,3 +151,7 @@ impl Clock for ManualClock {
         self.tsc_hz
     }
 }
+
+#[cfg(test)]
+#[path = "clock_test.rs"]
+mod clock_test;

@@ -8,6 +8,7 @@ use crate::block::{BlockCache, BlockId, Flow, NO_BLOCK, build};
 use crate::cpu::control::Mode;
 use crate::cpu::flags::bit;
 use crate::cpu::{Cpu, Interruptibility, Trap, slot};
+use crate::event::Step;
 use crate::exit::{Access, Exit, Reason};
 use crate::intercept::Controls;
 use crate::memory::{Mailbox, Message, PAGE_SIZE, PhysicalMemory, pending};
@@ -85,11 +86,10 @@ impl Engine {
         self.cpu.nmi_unblocked_by_iret = false;
         self.serve_mail();
         self.cpu.update_mode();
-        if let Some(event) = self.cpu.injected.take() {
-            if let Err(exit) = self.cpu.deliver_injected(event) {
+        if let Some(event) = self.cpu.injected.take()
+            && let Err(exit) = self.cpu.deliver_injected(event) {
                 return exit;
             }
-        }
         let mut clock_at = self.cpu.instructions;
         loop {
             if let Some(exit) = self.boundary() {
@@ -128,6 +128,9 @@ impl Engine {
         {
             return Some(exit);
         }
+        if std::mem::take(&mut cpu.trap_flag_due) {
+            return Some(self.exit(Reason::MonitorTrap, 0));
+        }
         let blocked = cpu.interruptibility.intersects(Interruptibility::STI | Interruptibility::MOV_SS);
         let controls = cpu.intercepts.controls;
         if controls.contains(Controls::NMI_WINDOW)
@@ -142,7 +145,12 @@ impl Engine {
         if cpu.mailbox.take(pending::KICK) != 0 {
             return Some(self.exit(Reason::Kicked, 0));
         }
+        let cpu = &mut self.cpu;
+        if let Err(exit) = cpu.check_instruction_breakpoint() {
+            return Some(exit);
+        }
         if blocked || cpu.steps() {
+            cpu.update_mode();
             cpu.mode.0 |= Mode::SINGLE;
         }
         None
@@ -160,9 +168,9 @@ impl Engine {
             Err(Trap) => return Flow::Trap,
         };
         if self.cpu.mode.has(Mode::SINGLE) {
-            let shadow = self.cpu.interruptibility;
+            let step = self.cpu.begin_step();
             let flow = self.execute(id);
-            return self.after_step(flow, shadow);
+            return self.after_step(flow, step);
         }
         loop {
             let flow = self.execute(id);
@@ -240,18 +248,24 @@ impl Engine {
             self.cache.flush_jumps(self.cpu.mmu.flush);
             self.cpu.mmu.flush = Flush::None;
         }
-        let host = self.cpu.translate(linear, Access::Fetch)?.address();
+        let host = match self.cpu.translate(linear, Access::Fetch) {
+            Ok(at) => at.address(),
+            Err(trap) => return Err(self.fetch_trapped(trap)),
+        };
         if let Some(id) = self.cache.find(host, mode) {
             let global = self.cpu.mmu.is_global(linear);
             self.cache.remember(linear, mode, global, id);
             return Ok(Some(id));
         }
         let cache = &mut self.cache;
-        let built = build(&mut self.cpu, &mut |cpu, messages| act(cpu, cache, messages))?;
+        let built = match build(&mut self.cpu, &mut |cpu, messages| act(cpu, cache, messages)) {
+            Ok(built) => built,
+            Err(trap) => return Err(self.fetch_trapped(trap)),
+        };
         if !built.cacheable {
             let block = built.block;
             self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
-            let shadow = self.cpu.interruptibility;
+            let step = self.cpu.begin_step();
             let flow =
                 block.ops.split_first().map_or(Flow::Stop, |(op, rest)| (op.exec)(&mut self.cpu, op, rest));
             if flow == Flow::Trap {
@@ -259,7 +273,7 @@ impl Engine {
             }
             self.cpu.instructions += u64::from(block.instructions);
             if mode & Mode::SINGLE != 0 {
-                self.after_step(flow, shadow);
+                self.after_step(flow, step);
             }
             return Ok(None);
         }
@@ -269,12 +283,19 @@ impl Engine {
         Ok(Some(id))
     }
 
+    /// A fetch that faults does so at RIP, not within the block before.
+    fn fetch_trapped(&mut self, trap: Trap) -> Trap {
+        self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
+        self.cpu.trapped = crate::cpu::Trapped::default();
+        trap
+    }
+
     /// After a block of one instruction: shadows end, traps fall due.
-    fn after_step(&mut self, flow: Flow, shadow: Interruptibility) -> Flow {
+    fn after_step(&mut self, flow: Flow, step: Step) -> Flow {
         if flow == Flow::Trap {
             return flow;
         }
-        self.cpu.finish_step(shadow);
+        self.cpu.finish_step(step);
         Flow::Stop
     }
 

@@ -23,5 +23,6 @@ pub use exit::{
     Access, ControlRegisterAccess, DebugRegisterAccess, Event, EventKind, Exit, Io, MemoryViolation, Reason,
     TaskSwitchSource,
 };
+pub use instructions::x87::XsaveImageError;
 pub use intercept::{Controls, Intercepts, MsrRight};
 pub use memory::{HostRegion, MapError, PhysicalMemory, Rights, WriteWatch};

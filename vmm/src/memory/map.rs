@@ -3,7 +3,7 @@
 use boot::{GpaRange, MemoryLayout};
 
 /// RAM and devices never share a page of this size: it is the largest page a host maps guest memory with (Apple silicon).
-pub const HOST_PAGE_BYTES: u64 = 16 << 10;
+pub(super) const HOST_PAGE_BYTES: u64 = 16 << 10;
 
 /// What a region of guest-physical memory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +67,9 @@ impl MemoryMap {
         check_apart(&whole)?;
         check_apart(&reserved)?;
         for part in reserved {
-            let in_ram =
-                whole.iter().any(|region| region.kind == RegionKind::Ram && region.range.contains(&part.range));
+            let in_ram = whole
+                .iter()
+                .any(|region| region.kind == RegionKind::Ram && region.range.contains(&part.range));
             if !in_ram {
                 return Err(MapError::NotInRam(part.name, part.range));
             }

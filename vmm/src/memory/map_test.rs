@@ -35,10 +35,7 @@ fn reserved_parts_lie_in_ram() {
     let inside = row("tables", MIB, 4096, RegionKind::ReservedRam);
     let outside = row("tables", 64 * MIB - 4096, 8192, RegionKind::ReservedRam);
     assert!(MemoryMap::new(vec![ram(), inside]).is_ok());
-    assert_eq!(
-        MemoryMap::new(vec![ram(), outside]),
-        Err(MapError::NotInRam("tables", outside.range))
-    );
+    assert_eq!(MemoryMap::new(vec![ram(), outside]), Err(MapError::NotInRam("tables", outside.range)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use boot::{GpaRange, Placement};
 use hypervisor_framework::{HostRegion, WriteWatch, x86_64};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use super::MemoryMap;
 
@@ -97,7 +97,8 @@ impl GuestRam {
     /// # Errors
     /// [`RamError::Place`] if it does not lie in RAM.
     pub fn place(&self, placement: &Placement<'_>) -> Result<(), RamError> {
-        let fail = |reason: String| RamError::Place { part: placement.part, range: placement.range(), reason };
+        let fail =
+            |reason: String| RamError::Place { part: placement.part, range: placement.range(), reason };
         let start = GuestAddress(placement.gpa);
         self.memory.write_slice(&placement.bytes, start).map_err(|error| fail(error.to_string()))?;
         let length = placement.bytes.len() as u64;

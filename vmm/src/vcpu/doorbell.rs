@@ -76,9 +76,14 @@ impl Doorbell {
         }
     }
 
-    /// The vCPU is about to look at everything that may be new.
-    pub(crate) fn answer(&self) {
-        self.rung.store(false, Ordering::SeqCst);
+    /// The vCPU is about to look at everything that may be new. True if somebody rang.
+    pub(crate) fn answer(&self) -> bool {
+        self.rung.swap(false, Ordering::SeqCst)
+    }
+
+    /// Has somebody rung since the last [`Self::answer`]?
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::SeqCst)
     }
 
     /// Announces that the vCPU enters the guest. False if it must look around again first.

@@ -1,40 +1,8 @@
 use std::sync::atomic::AtomicUsize;
 use std::thread;
 
-use hypervisor_framework::x86_64::{MemoryFlags, VcpuOptions, VcpuTicket};
-use hypervisor_framework::{Error, HostRegion, Result, ReturnCode};
-
+use super::super::counting_vm::CountingVm;
 use super::*;
-
-/// Counts interrupts, does nothing else.
-#[derive(Default)]
-pub(crate) struct CountingVm(AtomicUsize);
-
-fn unsupported<T>() -> Result<T> {
-    Err(Error { call: "test", code: ReturnCode::UNSUPPORTED })
-}
-
-impl Vm for CountingVm {
-    fn map(&self, _: &Arc<HostRegion>, _: usize, _: u64, _: usize, _: MemoryFlags) -> Result<()> {
-        unsupported()
-    }
-    fn unmap(&self, _: u64, _: usize) -> Result<()> {
-        unsupported()
-    }
-    fn protect(&self, _: u64, _: usize, _: MemoryFlags) -> Result<()> {
-        unsupported()
-    }
-    fn sync_tsc(&self, _: u64) -> Result<()> {
-        unsupported()
-    }
-    fn vcpu_ticket(&self, _: VcpuOptions) -> Result<Box<dyn VcpuTicket>> {
-        unsupported()
-    }
-    fn interrupt(&self, vcpus: &[VcpuId]) -> Result<()> {
-        self.0.fetch_add(vcpus.len(), Ordering::SeqCst);
-        Ok(())
-    }
-}
 
 fn bell() -> (Arc<CountingVm>, Arc<Doorbell>) {
     let vm = Arc::new(CountingVm::default());

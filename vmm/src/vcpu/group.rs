@@ -40,6 +40,8 @@ struct Gate<B> {
 struct Seat {
     parked: bool,
     gone: bool,
+    /// Waits for something that only another vCPU can do.
+    asleep: bool,
     epoch: u64,
 }
 
@@ -58,11 +60,6 @@ impl<B> VcpuGroup<B> {
         let gate =
             Gate { holds: Hold::Owner as u8, exit: false, epoch: 1, boot: Some(Arc::new(boot)), threads };
         Self { bells, gate: Mutex::new(gate), changed: Condvar::new() }
-    }
-
-    /// Number of vCPUs.
-    pub(crate) fn len(&self) -> usize {
-        self.bells.len()
     }
 
     /// The bell of vCPU `index`.
@@ -159,6 +156,17 @@ impl<B> VcpuGroup<B> {
         }
         drop(gate);
         self.changed.notify_all();
+    }
+
+    /// vCPU thread: it is about to sleep until another vCPU does something (`true`), or is awake again. Awake must be told before
+    /// the bell is answered. True if now every vCPU sleeps so, and none has been rung: nothing will happen any more.
+    pub(crate) fn set_asleep(&self, index: usize, asleep: bool) -> bool {
+        let mut gate = self.lock();
+        if let Some(seat) = gate.threads.get_mut(index) {
+            seat.asleep = asleep;
+        }
+        let seats = gate.threads.iter().zip(&self.bells);
+        asleep && seats.into_iter().all(|(seat, bell)| (seat.asleep || seat.gone) && !bell.is_rung())
     }
 
     /// vCPU thread: it ends, whatever the reason; nobody waits for it any more.

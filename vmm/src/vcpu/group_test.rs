@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::super::doorbell::doorbell_test::CountingVm;
+use super::super::counting_vm::CountingVm;
 use super::*;
 
 struct Crew {
@@ -115,4 +115,20 @@ fn a_thread_that_is_gone_holds_nobody_up() {
     group.gone(0);
     group.wait_parked();
     group.reset(2);
+}
+
+#[test]
+fn all_asleep_is_told_by_the_last_unless_somebody_was_rung() {
+    let vm = Arc::new(CountingVm::default());
+    let bells: Vec<_> = (0..2).map(|_| Arc::new(Doorbell::new(vm.clone()))).collect();
+    let group: VcpuGroup<u32> = VcpuGroup::new(bells.clone(), 1);
+    assert!(!group.set_asleep(0, true));
+    assert!(group.set_asleep(1, true));
+    group.set_asleep(1, false);
+    bells[0].ring();
+    assert!(!group.set_asleep(1, true), "the first is about to wake");
+    group.set_asleep(0, false);
+    bells[0].answer();
+    assert!(!group.set_asleep(1, true), "the first is awake");
+    assert!(group.set_asleep(0, true));
 }

@@ -3,7 +3,9 @@ use crate::config::{MAX_MEMORY_BYTES, MIN_MEMORY_BYTES};
 
 #[test]
 fn every_size_gives_all_its_memory_and_no_overlap() {
-    for bytes in [MIN_MEMORY_BYTES, 512 * MIB, LOW_RAM_END - MIB, LOW_RAM_END, LOW_RAM_END + MIB, MAX_MEMORY_BYTES] {
+    for bytes in
+        [MIN_MEMORY_BYTES, 512 * MIB, LOW_RAM_END - MIB, LOW_RAM_END, LOW_RAM_END + MIB, MAX_MEMORY_BYTES]
+    {
         let map = memory_map(bytes).unwrap();
         assert_eq!(map.ram().map(|range| range.size).sum::<u64>(), bytes);
     }

@@ -6,6 +6,7 @@ pub mod msr;
 pub mod paging;
 
 pub(crate) mod memory_map;
+mod msr_log;
 mod physical;
 pub(crate) mod platform;
 pub(crate) mod vcpu;

@@ -89,8 +89,9 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
         len = insn.len();
     }
     if !ended {
-        let mut end = Translator::new(&insn, mode, (len - insn.len()) as u8, &mut ops);
-        let op = end.op(fall);
+        // The instruction at hand may be one that the page cuts off: the end stands behind those translated.
+        let mut end = Translator::new(&insn, mode, len as u8, &mut ops);
+        let op = Op { len: 0, ..end.op(fall) };
         end.push_end(op);
     }
     if !mode.has(Mode::SINGLE) {

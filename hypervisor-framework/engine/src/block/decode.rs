@@ -51,6 +51,25 @@ impl<'a> Translator<'a> {
         self.ended = true;
     }
 
+    /// Adds an instruction that has no operands, or implied ones.
+    pub(crate) fn push_simple(&mut self, exec: Exec) {
+        let op = self.op(exec);
+        self.push(op);
+    }
+
+    /// As [`Self::push_simple`], behind which the block does not go on.
+    pub(crate) fn push_simple_end(&mut self, exec: Exec) {
+        let op = self.op(exec);
+        self.push_end(op);
+    }
+
+    /// Adds an instruction whose one explicit operand is in memory.
+    pub(crate) fn push_memory(&mut self, exec: Exec) {
+        let mut op = self.op(exec);
+        self.memory(&mut op);
+        self.push(op);
+    }
+
     pub(super) fn ended(&self) -> bool {
         self.ended
     }
@@ -67,10 +86,7 @@ impl<'a> Translator<'a> {
 
     /// Operand `index`, an immediate, sign- or zero-extended as the instruction has it.
     pub(crate) fn immediate(&self, index: u32) -> u64 {
-        match self.insn.try_immediate(index) {
-            Ok(value) => value,
-            Err(_) => 0,
-        }
+        self.insn.try_immediate(index).unwrap_or_default()
     }
 
     /// Fills in the memory operand of the instruction, adding a micro-op that computes the address where base plus
@@ -118,6 +134,21 @@ impl<'a> Translator<'a> {
             Ok(displacement) => op.disp = displacement,
             Err(_) => self.address_op(op),
         }
+    }
+
+    /// As [`Self::memory`], with the operand of a changed copy of the instruction.
+    pub(crate) fn memory_of(&mut self, insn: &Instruction, op: &mut Op) {
+        Translator { insn, mode: self.mode, ops: self.ops, start: self.start, ended: false }.memory(op);
+    }
+
+    /// As [`Self::memory`] for LEA: segments do not count.
+    pub(crate) fn effective_address(&mut self, op: &mut Op) {
+        let mut insn = *self.insn;
+        insn.set_segment_prefix(Register::DS);
+        let mut mode = self.mode;
+        mode.0 |= Mode::FLAT;
+        Translator { insn: &insn, mode, ops: self.ops, start: self.start, ended: false }.memory(op);
+        op.flags &= !Op::STACK_SEGMENT;
     }
 
     /// A 64-bit instruction with an address size prefix and neither base nor index to tell: iced says that 4 bytes of

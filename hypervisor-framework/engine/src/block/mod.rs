@@ -7,7 +7,7 @@ mod operand;
 
 pub(crate) use build::build;
 pub(crate) use cache::{BlockCache, BlockId, NO_BLOCK};
-pub(crate) use decode::{Translator, register_number, segment_allows, segment_number};
+pub(crate) use decode::{Translator, segment_allows, segment_number};
 pub(crate) use operand::{Dst, Imm, LockedMem, Mem, Place, Reg, Source};
 
 use crate::cpu::{Cpu, Trap};
@@ -62,8 +62,6 @@ pub(crate) struct Op {
 impl Op {
     /// The memory operand is relative to SS.
     pub(crate) const STACK_SEGMENT: u8 = 1;
-    /// With a LOCK prefix (or XCHG).
-    pub(crate) const LOCK: u8 = 2;
     /// `dst` of an 8-bit register operand: AH, CH, DH or BH.
     pub(crate) const HIGH: u8 = 0x80;
 }

@@ -1,8 +1,10 @@
 //! The architectural state of one CPU.
 
 pub(crate) mod control;
+pub(crate) mod descriptor;
 pub(crate) mod flags;
 pub(crate) mod segment;
+mod stack;
 mod state;
 mod trap;
 
@@ -15,6 +17,7 @@ use crate::{DescriptorTable, Event, Segment};
 
 use control::Mode;
 use flags::Flags;
+pub(crate) use stack::Stack;
 pub(crate) use trap::{Trap, TrapCause, vector as trap_vector};
 
 /// Slots of the register file beyond the 16 general registers; operands are addressed through them.
@@ -135,6 +138,8 @@ pub struct Cpu {
     pub(crate) nmi_unblocked_by_iret: bool,
     /// The next instruction runs in a block of its own.
     pub(crate) step_next: bool,
+    /// A monitor-trap exit is due.
+    pub(crate) trap_flag_due: bool,
     /// The cause of the last [`Trap`].
     pub(crate) cause: TrapCause,
     /// Offset in its block and length of the instruction that trapped, and micro-ops not executed.

@@ -45,6 +45,7 @@ impl Cpu {
             delivering: None,
             nmi_unblocked_by_iret: false,
             step_next: false,
+            trap_flag_due: false,
             cause: TrapCause::BadAddress,
             trapped: Trapped::default(),
             instructions: 0,

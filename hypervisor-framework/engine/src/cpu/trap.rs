@@ -2,7 +2,7 @@
 
 use super::{Cpu, Trapped};
 use crate::block::{Flow, Op};
-use crate::exit::Reason;
+use crate::exit::{EventKind, Reason};
 
 /// Exception vectors (SDM vol. 3, table 6-1).
 pub(crate) mod vector {
@@ -39,6 +39,8 @@ pub(crate) enum TrapCause {
     BadAddress,
     /// The guest exits with the instruction not executed.
     Exit(Reason),
+    /// A software interrupt or exception: delivered with RIP behind the instruction.
+    Software { vector: u8, kind: EventKind },
     /// The instruction is executed again, in a block of its own.
     Retry,
 }

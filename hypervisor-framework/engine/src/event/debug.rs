@@ -2,30 +2,99 @@
 
 use crate::cpu::flags::bit;
 use crate::cpu::{Cpu, Interruptibility};
-use crate::exit::Access;
+use crate::exit::{Access, Exit};
 use crate::intercept::Controls;
+use crate::memory::PAGE_SIZE;
+
+/// DR6: a single step.
+const STEP: u64 = 1 << 14;
+/// DR7: all breakpoints' enable bits.
+const ENABLED: u64 = 0xff;
+
+/// A breakpoint as DR7 describes it.
+struct Breakpoint {
+    number: u32,
+    address: u64,
+    /// 0 execution, 1 writes, 2 I/O, 3 reads and writes.
+    kind: u64,
+    /// Bytes.
+    len: u64,
+}
+
+/// What held before an instruction that runs by itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    shadow: Interruptibility,
+    trace: bool,
+}
 
 impl Cpu {
+    /// The enabled breakpoints.
+    fn breakpoints(&self) -> impl Iterator<Item = Breakpoint> + use<> {
+        let dr = self.dr;
+        (0..4_u32).filter(move |n| dr[7] >> (2 * n) & 3 != 0).map(move |number| {
+            let control = dr[7] >> (16 + 4 * number) & 0xf;
+            let len = [1, 2, 8, 4][(control >> 2) as usize & 3];
+            Breakpoint { number, address: dr[number as usize & 3] & !(len - 1), kind: control & 3, len }
+        })
+    }
+
     /// Must instructions run one by one?
     pub(crate) fn steps(&mut self) -> bool {
         std::mem::take(&mut self.step_next)
             || self.flags.system & (bit::TF | bit::RF) != 0
             || self.intercepts.controls.contains(Controls::MONITOR_TRAP)
-            || self.dr[7] & 0xff != 0
+            || self.dr[7] & ENABLED != 0
     }
 
-    /// After an instruction that ran by itself: shadows and RF end, single-step traps fall due.
-    /// `shadow` is what blocked events before it.
-    pub(crate) fn finish_step(&mut self, shadow: Interruptibility) {
-        self.interruptibility.remove(shadow & (Interruptibility::STI | Interruptibility::MOV_SS));
+    /// Is there something to look at between instructions that no pending bit tells of?
+    pub(crate) fn wants_attention(&self) -> bool {
+        self.pending_debug != 0 || self.flags.has(bit::TF)
+    }
+
+    /// Before an instruction that runs by itself.
+    pub(crate) fn begin_step(&self) -> Step {
+        Step { shadow: self.interruptibility, trace: self.flags.has(bit::TF) }
+    }
+
+    /// After it: shadows and RF end, single-step traps fall due.
+    pub(crate) fn finish_step(&mut self, step: Step) {
+        self.interruptibility.remove(step.shadow & (Interruptibility::STI | Interruptibility::MOV_SS));
         self.flags.system &= !bit::RF;
+        if step.trace {
+            self.pending_debug |= STEP;
+        }
+        self.trap_flag_due |= self.intercepts.controls.contains(Controls::MONITOR_TRAP);
+    }
+
+    /// The fault of an instruction breakpoint at RIP, if there is one and RF does not hide it.
+    pub(crate) fn check_instruction_breakpoint(&mut self) -> Result<(), Exit> {
+        if self.dr[7] & ENABLED == 0 || self.flags.has(bit::RF) {
+            return Ok(());
+        }
+        let linear = self.code_address(self.rip);
+        let hit = self.breakpoints().filter(|b| b.kind == 0 && b.address == linear);
+        let bits = hit.fold(0, |bits, b| bits | 1 << b.number);
+        if bits == 0 { Ok(()) } else { self.raise_debug(bits) }
     }
 
     /// Is there an enabled data breakpoint in the page of this address?
-    pub(crate) fn watched(&self, _address: u64) -> bool {
-        false
+    pub(crate) fn watched(&self, address: u64) -> bool {
+        self.dr[7] & ENABLED != 0
+            && self.breakpoints().any(|b| b.kind != 0 && (b.address ^ address) < PAGE_SIZE as u64)
     }
 
-    /// Notes data breakpoints that an access hits.
-    pub(crate) fn watch_data(&mut self, _address: u64, _size: usize, _access: Access) {}
+    /// Notes data breakpoints that an access hits; they trap after the instruction.
+    pub(crate) fn watch_data(&mut self, address: u64, size: usize, access: Access) {
+        if self.dr[7] & ENABLED == 0 {
+            return;
+        }
+        let end = address.wrapping_add(size as u64);
+        let write = access == Access::Write;
+        let hits = self
+            .breakpoints()
+            .filter(|b| b.kind == 3 || b.kind == 1 && write)
+            .filter(|b| address < b.address.wrapping_add(b.len) && b.address < end);
+        self.pending_debug |= hits.fold(0, |bits, b| bits | 1 << b.number);
+    }
 }

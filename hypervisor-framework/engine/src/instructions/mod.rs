@@ -2,16 +2,53 @@
 //!
 //! A family has a `translate` that adds the micro-ops of the instructions it knows to a block.
 
+mod arithmetic;
+mod bits;
+mod branches;
+mod control;
+mod decimal;
+mod far;
+mod flags;
+mod moves;
+mod multiply;
+mod ports;
+mod segments;
+mod shifts;
 pub(crate) mod sse;
+mod stack;
+mod strings;
+mod system;
+mod system_calls;
 pub(crate) mod x87;
+
+use iced_x86::{Instruction, OpKind};
 
 use crate::block::{Op, Translator, exec};
 use crate::cpu::{Cpu, Trap};
 
 /// Translates one instruction. What no family knows raises #UD when executed.
 pub(crate) fn translate(t: &mut Translator<'_>) {
-    let known = sse::translate(t) || x87::translate(t);
-    if !known {
+    let families: [fn(&mut Translator<'_>) -> bool; 18] = [
+        moves::translate,
+        arithmetic::translate,
+        branches::translate,
+        stack::translate,
+        shifts::translate,
+        bits::translate,
+        flags::translate,
+        strings::translate,
+        ports::translate,
+        multiply::translate,
+        sse::translate,
+        segments::translate,
+        control::translate,
+        system::translate,
+        system_calls::translate,
+        far::translate,
+        x87::translate,
+        decimal::translate,
+    ];
+    if !families.iter().any(|family| family(t)) {
         let op = t.op(exec!(undefined));
         t.push_end(op);
     }
@@ -19,6 +56,18 @@ pub(crate) fn translate(t: &mut Translator<'_>) {
 
 fn undefined(cpu: &mut Cpu, _op: &Op) -> Result<(), Trap> {
     Err(cpu.undefined())
+}
+
+/// Bytes of an operand.
+fn operand_size(insn: &Instruction, operand: u32) -> usize {
+    match insn.op_kind(operand) {
+        OpKind::Register => insn.op_register(operand).size(),
+        OpKind::Memory => insn.memory_size().size(),
+        OpKind::Immediate8 => 1,
+        OpKind::Immediate16 | OpKind::Immediate8to16 => 2,
+        OpKind::Immediate32 | OpKind::Immediate8to32 => 4,
+        _ => 8,
+    }
 }
 
 /// Rewrites a finished block: fuses and simplifies micro-ops.

@@ -134,7 +134,7 @@ impl HostPtr {
     /// Replaces the value by `update(old)` in one atomic step and answers `old`.
     pub(crate) fn update<T: Scalar>(self, mut update: impl FnMut(T) -> T) -> T {
         let mut old = self.read::<T>();
-        if self.address() % T::SIZE == 0 {
+        if self.address().is_multiple_of(T::SIZE) {
             loop {
                 // SAFETY: valid as in `read`, aligned as just checked.
                 match unsafe { T::compare_exchange(self.0, old, update(old)) } {

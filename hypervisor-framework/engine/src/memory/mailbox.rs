@@ -20,8 +20,6 @@ pub(crate) mod pending {
     pub(crate) const KICK: u32 = 1 << 0;
     /// The mailbox holds messages.
     pub(crate) const MAIL: u32 = 1 << 1;
-    /// Interrupt or NMI window, single-step or another state of the CPU wants a look.
-    pub(crate) const STATE: u32 = 1 << 2;
 }
 
 /// A CPU's mailbox and the word it polls.

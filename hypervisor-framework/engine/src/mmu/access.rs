@@ -80,21 +80,37 @@ impl Cpu {
     }
 
     /// 16 bytes of any alignment.
+    #[inline(always)]
     pub(crate) fn load_u128(&mut self, address: u64) -> Result<u128, Trap> {
-        if let Some(at) = self.mmu.lookup_read(address, 16) {
-            return Ok(host(at).read_u128());
+        match self.mmu.lookup_read(address, 16) {
+            Some(at) => Ok(host(at).read_u128()),
+            None => self.load_u128_slow(address),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_u128_slow(&mut self, address: u64) -> Result<u128, Trap> {
         let low = self.load::<u64>(address)?;
         let high = self.load::<u64>(self.wrap(address.wrapping_add(8)))?;
         Ok(u128::from(low) | u128::from(high) << 64)
     }
 
     /// 16 bytes at any alignment.
+    #[inline(always)]
     pub(crate) fn store_u128(&mut self, address: u64, value: u128) -> Result<(), Trap> {
-        if let Some(at) = self.mmu.lookup_write(address, 16) {
-            host(at).write_u128(value);
-            return Ok(());
+        match self.mmu.lookup_write(address, 16) {
+            Some(at) => {
+                host(at).write_u128(value);
+                Ok(())
+            }
+            None => self.store_u128_slow(address, value),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn store_u128_slow(&mut self, address: u64, value: u128) -> Result<(), Trap> {
         self.probe_write(address, 16)?;
         self.store(address, value as u64)?;
         self.store(self.wrap(address.wrapping_add(8)), (value >> 64) as u64)

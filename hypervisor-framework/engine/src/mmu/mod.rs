@@ -6,4 +6,3 @@ mod tlb;
 mod walk;
 
 pub(crate) use tlb::{Flush, Mmu, Space};
-pub(crate) use walk::page_fault_code;

@@ -19,11 +19,6 @@ impl Cpu {
         self.as_supervisor(|cpu| cpu.load(cpu.wrap_system(address)))
     }
 
-    /// Stores with supervisor rights.
-    pub(crate) fn store_system<T: Scalar>(&mut self, address: u64, value: T) -> Result<(), Trap> {
-        self.as_supervisor(|cpu| cpu.store(cpu.wrap_system(address), value))
-    }
-
     /// Updates atomically with supervisor rights.
     pub(crate) fn update_system<T: Scalar>(
         &mut self,

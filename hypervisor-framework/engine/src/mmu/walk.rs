@@ -1,6 +1,6 @@
 //! Page-table walks (SDM vol. 3, chapter 4).
 
-use super::{Flush, Space};
+use super::Space;
 use crate::cpu::control::{PHYSICAL_ADDRESS_BITS, cr0, cr4, efer};
 use crate::cpu::{Cpu, Trap, TrapCause};
 use crate::exit::{Access, MemoryViolation, Reason};
@@ -27,8 +27,8 @@ mod pte {
     pub(super) const NX: u64 = 1 << 63;
 }
 
-const ADDRESS: u64 = (1 << PHYSICAL_ADDRESS_BITS) - 1 & !(PAGE_SIZE as u64 - 1);
-const RESERVED_HIGH: u64 = (1 << 52) - 1 & !((1 << PHYSICAL_ADDRESS_BITS) - 1);
+const ADDRESS: u64 = ((1 << PHYSICAL_ADDRESS_BITS) - 1) & !(PAGE_SIZE as u64 - 1);
+const RESERVED_HIGH: u64 = ((1 << 52) - 1) & !((1 << PHYSICAL_ADDRESS_BITS) - 1);
 
 /// A translated page.
 #[derive(Debug, Clone, Copy)]
@@ -309,10 +309,5 @@ impl Cpu {
         }
         self.mmu.pdptes = pdptes;
         Ok(true)
-    }
-
-    /// Notes a change for the jump cache only.
-    pub(crate) fn forget_jumps(&mut self) {
-        self.mmu.flush = Flush::All;
     }
 }

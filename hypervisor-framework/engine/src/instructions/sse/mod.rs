@@ -1,8 +1,70 @@
-//! SSE to SSE4.2.
+//! SSE to SSE4.2 on XMM registers (SDM vol. 1, chapters 10–12). The forms on MMX registers are the x87 family's.
+
+mod arithmetic;
+mod bits;
+mod blend;
+mod cache;
+mod checksum;
+mod element;
+mod extend;
+mod float;
+mod lane;
+mod moves;
+mod operand;
+mod pack;
+mod shift;
+mod shuffle;
+mod status;
+mod text;
+mod word;
+
+#[allow(unused_imports)] // waits for the MMX family
+pub(crate) use float::mixed;
+
+use iced_x86::OpKind;
 
 use crate::block::Translator;
 
 /// Translates an SSE instruction; false if it is none.
-pub(crate) fn translate(_t: &mut Translator<'_>) -> bool {
-    false
+pub(crate) fn translate(t: &mut Translator<'_>) -> bool {
+    if uses_mmx(t) {
+        return false;
+    }
+    let forms = moves::forms(t)
+        .or_else(|| bits::forms(t.insn.mnemonic()))
+        .or_else(|| arithmetic::forms(t.insn.mnemonic()))
+        .or_else(|| pack::forms(t.insn.mnemonic()))
+        .or_else(|| shuffle::forms(t.insn.mnemonic()))
+        .or_else(|| blend::forms(t.insn.mnemonic()))
+        .or_else(|| extend::forms(t.insn.mnemonic()))
+        .or_else(|| float_forms(t))
+        .or_else(|| shift::forms(t));
+    match forms {
+        Some(forms) => {
+            operand::push(t, forms);
+            true
+        }
+        None => {
+            moves::translate(t)
+                || element::translate(t)
+                || float::translate(t)
+                || cache::translate(t)
+                || status::translate(t)
+                || checksum::translate(t)
+                || text::translate(t)
+        }
+    }
 }
+
+/// MOVSD and CMPSD are string instructions too.
+fn float_forms(t: &Translator<'_>) -> Option<operand::Forms> {
+    let vector = t.insn.op_kind(0) == OpKind::Register && t.insn.op_register(0).is_xmm();
+    if vector { float::forms(t.insn.mnemonic()) } else { None }
+}
+
+fn uses_mmx(t: &Translator<'_>) -> bool {
+    (0..t.insn.op_count()).any(|i| t.insn.op_kind(i) == OpKind::Register && t.insn.op_register(i).is_mm())
+}
+
+#[cfg(test)]
+mod test;

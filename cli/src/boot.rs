@@ -1,0 +1,75 @@
+//! `rvmm boot`.
+
+use vmm::console::ESCAPE_HELP;
+use vmm::{Cause, Event, Machine, Outcome, StopReason, engine, error_chain};
+
+use crate::args::BootArgs;
+use crate::voice::{say, show};
+use crate::{exit_code, signals, summary};
+
+/// Boots and runs a guest; the process's exit code.
+pub(crate) fn run(arguments: &BootArgs) -> u8 {
+    let engine = match engine::select(arguments.engine.into()) {
+        Ok(engine) => engine,
+        Err(error) => {
+            say(format_args!("--engine: {}", error_chain(&error)));
+            return exit_code::NO_ENGINE;
+        }
+    };
+    say(format_args!("engine {} ({})", engine.name, engine.why));
+    let machine = match Machine::new(arguments.config(), &engine) {
+        Ok(machine) => machine,
+        Err(error) => {
+            let cause = error.cause();
+            say(format_args!("{}{}", error_chain(&error), hint(cause)));
+            return exit_code::of_cause(cause);
+        }
+    };
+    let watch = match signals::watch(machine.handle()) {
+        Ok(watch) => watch,
+        Err(error) => {
+            say(format_args!("signals cannot be watched: {error}"));
+            return exit_code::FAILURE;
+        }
+    };
+    let outcome = machine.run(&mut tell);
+    watch.end();
+    conclude(arguments, &outcome)
+}
+
+fn conclude(arguments: &BootArgs, outcome: &Outcome) -> u8 {
+    let expecting = arguments.expect.is_some();
+    let code = exit_code::of_outcome(outcome, expecting);
+    match &outcome.reason {
+        StopReason::PowerOff | StopReason::Quit | StopReason::ExpectMatched if code == exit_code::SUCCESS => {
+        }
+        reason if expecting => say(format_args!("{reason}, before --expect matched")),
+        reason => say(reason),
+    }
+    if let Some(style) = arguments.report {
+        show(summary::report(style, outcome, code));
+    }
+    code
+}
+
+fn tell(event: Event) {
+    match event {
+        Event::PtyReady(path) => say(format_args!("console at {}", path.display())),
+        Event::SocketReady(path) => say(format_args!("console socket at {}", path.display())),
+        Event::HelpAsked => show(format_args!("\n{ESCAPE_HELP}")),
+        Event::PowerButton(true) => say("power button pressed"),
+        Event::PowerButton(false) => say("power button pressed, but the guest does not listen to it"),
+        Event::Reset => say("the guest rebooted"),
+        Event::Panicked => {}
+    }
+}
+
+/// What to do about an error, where that is known.
+fn hint(cause: Cause) -> &'static str {
+    match cause {
+        Cause::NotEntitled => {
+            " (the program lacks the entitlement com.apple.security.hypervisor; `rvmm doctor` tells the fix)"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,171 @@
+//! Stock kernels, booted by the program as it ships.
+//!
+//! `RVMM_GUESTS` names the folder with the guests (`make guests` makes it; default `cache/guests` of the workspace), `RVMM` the
+//! program (default: the workspace's release build). Without guests these tests say so and pass, unless `RVMM_GUESTS` is set.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot set itself up has failed
+#![allow(clippy::print_stdout)] // a test that was skipped says so
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+/// Guests are given the machine one at a time: their timing is part of what is tested.
+static TURN: Mutex<()> = Mutex::new(());
+
+struct Booter {
+    program: PathBuf,
+    guest: PathBuf,
+    _turn: MutexGuard<'static, ()>,
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The guest called `name` and the program, or nothing where guests were never made.
+fn booter(name: &str) -> Option<Booter> {
+    let told = env::var_os("RVMM_GUESTS").map(PathBuf::from);
+    let guest = told.clone().unwrap_or_else(|| workspace().join("cache/guests")).join(name);
+    if !guest.join("bzImage").exists() {
+        assert!(told.is_none(), "no guest at {}", guest.display());
+        println!("skipped: no guest at {}; `make guests` makes it", guest.display());
+        return None;
+    }
+    let program = env::var_os("RVMM").map_or_else(
+        || {
+            let target =
+                env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+            target.join("release/rvmm")
+        },
+        PathBuf::from,
+    );
+    assert!(program.exists(), "no program at {}; build it with --release", program.display());
+    Some(Booter { program, guest, _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner) })
+}
+
+impl Booter {
+    fn boot(&self, flags: &[&str]) -> Output {
+        Command::new(&self.program)
+            .arg("boot")
+            .arg("--kernel")
+            .arg(self.guest.join("bzImage"))
+            .arg("--initrd")
+            .arg(self.guest.join("rootfs.cpio.xz"))
+            .args(if flags.contains(&"--timeout") { &[][..] } else { &["--timeout", "180s"] })
+            .args(["--report", "json"])
+            .args(flags)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+fn console(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn report(output: &Output) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = errors.lines().rev().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{errors}"));
+    serde_json::from_str(line).unwrap()
+}
+
+/// The run's exit code, with what is needed to see why in the message when it is another.
+fn assert_code(output: &Output, expected: i32) {
+    let text = console(output);
+    let tail: String = text.chars().rev().take(3000).collect::<Vec<_>>().into_iter().rev().collect();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(expected), "{tail}\n{errors}");
+}
+
+fn powers_off(guest: &str, cpus: &str) {
+    let Some(booter) = booter(guest) else { return };
+    let output = booter.boot(&["--cpus", cpus, "--append", "rvmm.selftest rvmm.poweroff"]);
+    assert_code(&output, 0);
+    let text = console(&output);
+    assert!(text.contains("rvmm: /init reached"), "{text}");
+    assert!(text.contains("rvmm: selftest passed"), "{text}");
+    let report = report(&output);
+    assert_eq!(report["stop"]["reason"], "power_off");
+    for phase in ["load", "unpack", "first_instruction", "first_console_byte", "init"] {
+        assert!(report["phases"].as_array().unwrap().iter().any(|p| p["name"] == phase), "{phase}: {report}");
+    }
+}
+
+#[test]
+fn cloud_with_one_cpu() {
+    powers_off("cloud", "1");
+}
+
+#[test]
+fn cloud_with_two_cpus() {
+    powers_off("cloud", "2");
+}
+
+#[test]
+fn generic_with_one_cpu() {
+    powers_off("generic", "1");
+}
+
+#[test]
+fn generic_with_two_cpus() {
+    powers_off("generic", "2");
+}
+
+#[test]
+fn expect_ends_at_the_prompt() {
+    let Some(booter) = booter("cloud") else { return };
+    let output = booter.boot(&["--expect", "^rvmm:~# "]);
+    assert_code(&output, 0);
+    assert_eq!(report(&output)["stop"]["reason"], "expect_matched");
+}
+
+#[test]
+fn a_reboot_boots_again_in_place() {
+    let Some(booter) = booter("cloud") else { return };
+    // It would reboot for ever; the time is enough for some boots.
+    let output = booter.boot(&["--timeout", "40s", "--append", "rvmm.reboot"]);
+    assert_code(&output, 124);
+    assert!(console(&output).matches("rvmm: /init reached").count() >= 2);
+    assert!(report(&output)["resets"].as_u64().unwrap() >= 2);
+}
+
+#[test]
+fn a_reboot_can_end_the_run() {
+    let Some(booter) = booter("cloud") else { return };
+    assert_code(&booter.boot(&["--append", "rvmm.reboot", "--on-reboot", "exit"]), 22);
+}
+
+#[test]
+fn a_panic_is_told() {
+    let Some(booter) = booter("cloud") else { return };
+    let output = booter.boot(&["--append", "rvmm.panic"]);
+    assert_code(&output, 20);
+    assert!(console(&output).contains("Kernel panic - not syncing"));
+}
+
+#[test]
+fn a_panic_without_reboot_ends_a_boot_test() {
+    let Some(booter) = booter("cloud") else { return };
+    let cmdline = "console=ttyS0 panic=0 rvmm.panic";
+    assert_code(&booter.boot(&["--cmdline", cmdline, "--expect", "never"]), 20);
+}
+
+#[test]
+fn the_guest_may_unpack_itself() {
+    let Some(booter) = booter("cloud") else { return };
+    let output = booter.boot(&["--unpack", "guest", "--append", "rvmm.poweroff"]);
+    assert_code(&output, 0);
+    assert!(console(&output).contains("rvmm: /init reached"));
+}
+
+#[test]
+fn memory_above_the_hole_is_used() {
+    let Some(booter) = booter("cloud") else { return };
+    let output = booter.boot(&["--memory", "4G", "--append", "rvmm.poweroff"]);
+    assert_code(&output, 0);
+    assert!(console(&output).contains("rvmm: /init reached"));
+}

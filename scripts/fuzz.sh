@@ -1,0 +1,80 @@
+#!/bin/sh
+# Builds the fuzz targets and runs them.
+#
+#   scripts/fuzz.sh short            a few seconds each, for `make test`
+#   scripts/fuzz.sh long [TARGET...] SECONDS_EACH seconds each (60)
+#
+# The targets are cargo-fuzz's, but the coverage a fuzzer needs can be asked of any stable compiler, so nothing has to
+# be installed. What was found stays in tests/fuzz/corpus; an input that fails, in tests/fuzz/artifacts.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+fuzz=$root/tests/fuzz
+host=$(rustc -vV | sed -n 's/^host: //p')
+
+say() { printf '%s\n' "$*" >&2; }
+
+length=${1:-long}
+[ $# = 0 ] || shift
+case $length in
+    short) seconds=${SECONDS_EACH:-10} ;;
+    long) seconds=${SECONDS_EACH:-60} ;;
+    *) say "error: short or long"; exit 2 ;;
+esac
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio
+
+"$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++
+
+say "fuzz: building"
+# With a target named, build scripts and procedural macros are left without instrumentation.
+RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares" \
+    CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}/fuzz" \
+    cargo build --release --manifest-path "$fuzz/Cargo.toml" --target "$host"
+programs=${CARGO_TARGET_DIR:-$root/target}/fuzz/$host/release
+
+# seed TARGET NAME: standard input becomes an input to start from.
+seed() {
+    mkdir -p "$fuzz/corpus/$1"
+    cat > "$fuzz/corpus/$1/seed-$2"
+}
+
+# Inputs to start from are made here, of what the machine has.
+seeds() {
+    payload=$(printf '070701%0104d' 0)
+    for tool in 'gzip -nc' 'xz -c' 'xz --check=crc32 -c' 'lzma -c' 'bzip2 -c' 'zstd -qc' 'lz4 -lc' 'lzop -c'; do
+        name=$(echo "$tool" | tr -dc a-z0-9)
+        if command -v "${tool%% *}" > /dev/null; then
+            printf '%s' "$payload" | $tool | seed initramfs "$name"
+            # A packed file is a kernel's payload as well.
+            printf '%s' "$payload" | $tool | seed kernel "$name"
+        fi
+    done
+    printf '%s' "$payload" | seed initramfs cpio
+    for guest in "$root"/cache/guests/*/bzImage; do
+        [ ! -e "$guest" ] || head -c 20000 "$guest" | seed kernel "$(basename "$(dirname "$guest")")"
+    done
+    # MOV to and from memory, in the three forms compilers use, behind a mode byte and registers.
+    printf '\003\000\000%s\211\007' "$(printf '%24s' '' | tr ' ' '\220')" | seed mmio mov32
+    printf '\003\000\000%s\110\213\006' "$(printf '%24s' '' | tr ' ' '\220')" | seed mmio mov64
+    printf '\003\000\000%s\363\244' "$(printf '%24s' '' | tr ' ' '\220')" | seed mmio movs
+    printf '\023\000\000%s\363\154' "$(printf '%24s' '' | tr ' ' '\220')" | seed mmio ins
+    printf '\000\002\003\040\000\021\000\000\000' | seed devices ports
+}
+seeds
+
+for target in "$@"; do
+    mkdir -p "$fuzz/corpus/$target" "$fuzz/artifacts/$target"
+    say "fuzz: $target, $seconds s"
+    log=$fuzz/artifacts/$target.log
+    # An input may take ten seconds, and unpacking as much memory as the targets allow; more is a finding.
+    if "$programs/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=20000 \
+        -print_final_stats=1 -verbosity=1 -artifact_prefix="$fuzz/artifacts/$target/" "$fuzz/corpus/$target" \
+        > "$log" 2>&1; then
+        say "fuzz: $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs run, $(sed -n 's/.* cov: \([0-9]*\).*/\1/p' "$log" | tail -1) edges, no failure"
+    else
+        tail -40 "$log" >&2
+        say "error: fuzz target $target failed; the input is in ${fuzz#"$root"/}/artifacts/$target"
+        exit 1
+    fi
+done

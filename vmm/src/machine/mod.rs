@@ -1,0 +1,241 @@
+//! A whole machine: made, run, ended.
+
+mod error;
+mod event_loop;
+mod handle;
+mod load;
+mod report;
+mod signals;
+mod threads;
+
+pub use error::{Cause, MachineError};
+pub use handle::{MachineHandle, RequestError};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use boot::{AcpiConfig, InitialState};
+use devices::time::HostClock;
+use hypervisor_framework::x86_64::{VcpuOptions, Vm, VmOptions};
+use mio::{Poll, Token, Waker};
+
+use self::signals::{Alarm, Bells, InputAlarm, Message, Signals};
+use self::threads::VcpuThread;
+use crate::config::MachineConfig;
+use crate::console::{Console, ExpectPattern, OutputQueue, OutputSink, Place};
+use crate::engine::Engine;
+use crate::lifecycle::State;
+use crate::memory::GuestRam;
+use crate::report::Report;
+use crate::stop::StopReason;
+use crate::vcpu::{Doorbell, Hold, VcpuGroup};
+use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, Signature, Timing};
+use crate::x86_64::memory_map::memory_map;
+use crate::x86_64::platform::{self, Effects, Parts, Platform};
+use crate::x86_64::vcpu::{ControlPlan, ExitCounters, provider_features};
+
+/// MAXPHYADDR shown to the guest: what every processor with EPT has, and more than the memory map uses.
+const PHYSICAL_BITS: u8 = 39;
+
+/// The event loop's own token; the console has the others.
+const ALARM: Token = Token(0);
+
+/// Something worth telling a person while the machine runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The console is this pseudo-terminal.
+    PtyReady(PathBuf),
+    /// The console listens at this socket.
+    SocketReady(PathBuf),
+    /// The list of escape keys was asked for.
+    HelpAsked,
+    /// The power button was pressed; the flag says whether the guest listens to it.
+    PowerButton(bool),
+    /// The guest was reset in place.
+    Reset,
+    /// The kernel panicked.
+    Panicked,
+}
+
+/// How a run ended, and what happened in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why it ended.
+    pub reason: StopReason,
+    /// What happened.
+    pub report: Report,
+}
+
+/// A machine, made and paused. [`Machine::run`] runs it on the calling thread.
+///
+/// Dropping it stops the vCPUs, ends their threads, and only then gives the guest's memory back.
+pub struct Machine {
+    config: MachineConfig,
+    engine_name: &'static str,
+    state: State,
+    poll: Poll,
+    messages: Receiver<Message>,
+    signals: Arc<Signals>,
+    console: Console,
+    platform: Arc<Platform>,
+    acpi: AcpiConfig,
+    counters: Vec<Arc<ExitCounters>>,
+    threads: Vec<JoinHandle<()>>,
+    // Last: the guest's memory is unmapped when everything that uses it is gone.
+    vm: Arc<dyn Vm>,
+    timeline: report::Timeline,
+}
+
+impl Machine {
+    /// Makes a machine: reads and places kernel and initramfs, opens the console, makes memory, devices and vCPUs.
+    ///
+    /// # Errors
+    /// [`MachineError`], one line that names the file or the setting.
+    pub fn new(config: MachineConfig, engine: &Engine) -> Result<Self, MachineError> {
+        let started = Instant::now();
+        config.validate()?;
+        let expect = config.expect.as_deref().map(ExpectPattern::new).transpose()?;
+        let place = Place::open(&config.serial)?;
+        let map = memory_map(config.memory_bytes)?;
+        let ram = GuestRam::new(&map)?;
+        let acpi = platform::acpi_config(config.cpus);
+        let loaded = load::load(&config.boot, config.memory_bytes, &map, &acpi, &ram)?;
+
+        let framework = |source| MachineError::Framework { engine: engine.name, source };
+        let internal = |what| move |reason: std::io::Error| MachineError::internal(what, reason);
+        let hypervisor = &*engine.hypervisor;
+        let vm = hypervisor.create_vm(VmOptions::empty()).map_err(framework)?;
+        ram.map_into(&*vm)?;
+        let plan = ControlPlan::new(hypervisor).map_err(|error| MachineError::internal("engine", error))?;
+        let timing = Timing::for_tsc(hypervisor.tsc_frequency_hz().map_err(framework)?);
+        let cpuid = cpuid_policy(config.cpus, timing, engine)?;
+
+        let poll = Poll::new().map_err(internal("event loop"))?;
+        let alarm = Alarm(Arc::new(Waker::new(poll.registry(), ALARM).map_err(internal("event loop"))?));
+        let bells: Vec<_> = (0..config.cpus).map(|_| Arc::new(Doorbell::new(vm.clone()))).collect();
+        let group = Arc::new(VcpuGroup::new(bells.clone(), loaded.entry));
+        let (sender, messages) = mpsc::channel();
+        let signals = Arc::new(Signals { group, messages: sender, alarm: alarm.clone() });
+        let queue = Arc::new(OutputQueue::default());
+        let parts = Parts {
+            cpus: config.cpus,
+            debug_exit_port: config.debug_exit_port,
+            clock: Arc::new(HostClock::new(timing.tsc_hz)),
+            cpuid,
+            apic_timer_hz: timing.crystal_hz.into(),
+            map,
+            ram,
+        };
+        let effects = Effects {
+            waker: Arc::new(Bells(bells)),
+            events: signals.clone(),
+            deadlines: signals.clone(),
+            serial_output: Box::new(OutputSink::new(queue.clone(), signals.clone())),
+            serial_input: Box::new(InputAlarm(alarm)),
+        };
+        let platform =
+            Arc::new(Platform::new(parts, effects).map_err(|e| MachineError::internal("devices", e))?);
+        let mut machine = Self {
+            engine_name: engine.name,
+            state: State::Paused,
+            poll,
+            messages,
+            signals,
+            console: Console::new(place, queue, expect),
+            platform,
+            acpi,
+            counters: Vec::new(),
+            threads: Vec::new(),
+            vm,
+            timeline: report::Timeline::new(started, loaded.read_at, loaded.placed_at),
+            config,
+        };
+        machine.start_threads(plan)?;
+        Ok(machine)
+    }
+
+    /// For other threads to ask something of the machine.
+    pub fn handle(&self) -> MachineHandle {
+        MachineHandle {
+            messages: self.signals.messages.clone(),
+            alarm: self.signals.alarm.clone(),
+            terminal: self.console.place().terminal().cloned(),
+        }
+    }
+
+    fn group(&self) -> &VcpuGroup<InitialState> {
+        &self.signals.group
+    }
+
+    /// Makes the vCPUs, each on its thread, and waits until all stand ready.
+    fn start_threads(&mut self, plan: ControlPlan) -> Result<(), MachineError> {
+        for index in 0..self.config.cpus {
+            let ticket = self
+                .vm
+                .vcpu_ticket(VcpuOptions::empty())
+                .map_err(|source| MachineError::Framework { engine: self.engine_name, source })?;
+            let counters = Arc::new(ExitCounters::default());
+            self.counters.push(counters.clone());
+            let bell = self.group().bell(index as usize).cloned();
+            let thread = VcpuThread {
+                index,
+                ticket,
+                platform: self.platform.clone(),
+                plan,
+                counters,
+                group: self.signals.group.clone(),
+                bell: bell.ok_or_else(|| MachineError::internal("vCPU", "no bell"))?,
+                signals: self.signals.clone(),
+            };
+            self.threads.push(thread.spawn().map_err(|error| MachineError::internal("vCPU thread", error))?);
+        }
+        self.group().wait_reset();
+        while let Ok(message) = self.messages.try_recv() {
+            if let Message::VcpuStopped(reason) = message {
+                return Err(MachineError::internal("vCPU", reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all vCPU threads. Twice is fine.
+    fn end_threads(&mut self) {
+        self.group().hold(Hold::Owner);
+        self.group().end();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a vCPU thread panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.end_threads();
+    }
+}
+
+/// What the guest is told of its CPUs.
+fn cpuid_policy(cpus: u32, timing: Timing, engine: &Engine) -> Result<CpuidPolicy, MachineError> {
+    let config = CpuidConfig {
+        cpus,
+        timing,
+        x2apic: platform::X2APIC,
+        tsc_deadline: platform::TSC_DEADLINE,
+        physical_bits: PHYSICAL_BITS,
+        brand: None,
+        hide: Vec::new(),
+        extra: Vec::new(),
+        signature: Signature::default(),
+    };
+    let features =
+        provider_features(&*engine.hypervisor).map_err(|error| MachineError::internal("engine", error))?;
+    match engine.host_cpuid() {
+        None => Ok(CpuidPolicy::soft(config, features)),
+        Some(host) => Ok(CpuidPolicy::native(config, features, &*host)),
+    }
+}

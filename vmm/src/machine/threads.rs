@@ -1,0 +1,109 @@
+//! One thread per vCPU.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use boot::InitialState;
+use hypervisor_framework::x86_64::VcpuTicket;
+
+use super::signals::{Message, Signals};
+use crate::stop::StopReason;
+use crate::vcpu::{Doorbell, Hold, Order, VcpuGroup};
+use crate::x86_64::platform::Platform;
+use crate::x86_64::vcpu::{ControlPlan, ExitCounters, GuestStop, Step, VcpuError, X86Vcpu};
+
+/// What a vCPU's thread is given.
+pub(super) struct VcpuThread {
+    pub(super) index: u32,
+    pub(super) ticket: Box<dyn VcpuTicket>,
+    pub(super) platform: Arc<Platform>,
+    pub(super) plan: ControlPlan,
+    pub(super) counters: Arc<ExitCounters>,
+    pub(super) group: Arc<VcpuGroup<InitialState>>,
+    pub(super) bell: Arc<Doorbell>,
+    pub(super) signals: Arc<Signals>,
+}
+
+impl VcpuThread {
+    /// Starts the thread; it makes its vCPU and waits for orders.
+    pub(super) fn spawn(self) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name(format!("vcpu{}", self.index)).spawn(move || self.main())
+    }
+
+    fn main(self) {
+        let (group, signals, index) = (self.group.clone(), self.signals.clone(), self.index);
+        let failure = match catch_unwind(AssertUnwindSafe(|| self.serve())) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(crate::error_chain(&error)),
+            Err(_) => Some("its thread panicked".to_owned()),
+        };
+        if let Some(reason) = failure {
+            signals
+                .send(Message::VcpuStopped(StopReason::Error { message: format!("vCPU {index}: {reason}") }));
+        }
+        group.gone(slot(index));
+    }
+
+    fn serve(self) -> Result<(), VcpuError> {
+        let Self { index, ticket, platform, plan, counters, group, bell, signals } = self;
+        let slot = slot(index);
+        let vcpu = ticket.claim()?;
+        bell.set_id(vcpu.id());
+        let apic = platform.local_apic(index).map_err(|_| VcpuError::MissingControl("local APIC"))?;
+        let mut vcpu = X86Vcpu::new(index, vcpu, apic, platform, plan, counters.clone())?;
+        let mut rung = true;
+        loop {
+            if rung {
+                count(&counters, &vcpu);
+                match group.order(slot) {
+                    Order::Run => {}
+                    Order::Reset(boot) => {
+                        vcpu.reset(&boot)?;
+                        group.reset_done(slot);
+                        continue;
+                    }
+                    Order::Exit => return Ok(()),
+                }
+            }
+            match vcpu.step(&bell)? {
+                Step::Ran => {}
+                Step::Idle(until) => {
+                    count(&counters, &vcpu);
+                    let for_good = until.is_none() && vcpu.sleeps_for_good()?;
+                    if for_good && group.set_asleep(slot, true) {
+                        signals.send(Message::AllAsleep);
+                    }
+                    bell.sleep_until(until);
+                    if for_good {
+                        group.set_asleep(slot, false);
+                    }
+                }
+                Step::Stopped(stop) => {
+                    group.hold(Hold::Guest);
+                    signals.send(Message::VcpuStopped(stop_reason(index, stop)));
+                }
+            }
+            rung = bell.answer();
+        }
+    }
+}
+
+fn count(counters: &ExitCounters, vcpu: &X86Vcpu) {
+    if let Some(count) = vcpu.instructions_retired() {
+        counters.set_instructions(count);
+    }
+}
+
+fn stop_reason(cpu: u32, stop: GuestStop) -> StopReason {
+    match stop {
+        GuestStop::TripleFault(registers) => StopReason::TripleFault { cpu, registers },
+        GuestStop::Impossible { what, registers } => StopReason::GuestFault { cpu, what, registers },
+    }
+}
+
+/// A vCPU's place in tables; there are few.
+fn slot(index: u32) -> usize {
+    index as usize
+}
