@@ -7,7 +7,7 @@ use crate::TimeSource;
 use crate::block::{BlockCache, BlockId, Flow, NO_BLOCK, build};
 use crate::cpu::control::Mode;
 use crate::cpu::flags::bit;
-use crate::cpu::{Cpu, Interruptibility, Trap, slot};
+use crate::cpu::{Cpu, Interruptibility, Trap, Trapped, slot};
 use crate::event::Step;
 use crate::exit::{Access, Exit, Reason};
 use crate::intercept::Controls;
@@ -248,14 +248,19 @@ impl Engine {
             self.cache.flush_jumps(self.cpu.mmu.flush);
             self.cpu.mmu.flush = Flush::None;
         }
-        let host = self.cpu.translate(linear, Access::Fetch)?.address();
+        let host = match self.cpu.translate(linear, Access::Fetch) {
+            Ok(host) => host.address(),
+            Err(Trap) => return Err(self.fetch_failed()),
+        };
         if let Some(id) = self.cache.find(host, mode) {
             let global = self.cpu.mmu.is_global(linear);
             self.cache.remember(linear, mode, global, id);
             return Ok(Some(id));
         }
         let cache = &mut self.cache;
-        let built = build(&mut self.cpu, &mut |cpu, messages| act(cpu, cache, messages))?;
+        let Ok(built) = build(&mut self.cpu, &mut |cpu, messages| act(cpu, cache, messages)) else {
+            return Err(self.fetch_failed());
+        };
         if !built.cacheable {
             let block = built.block;
             self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
@@ -275,6 +280,13 @@ impl Engine {
         let global = self.cpu.mmu.is_global(linear);
         self.cache.remember(linear, mode, global, id);
         Ok(Some(id))
+    }
+
+    /// The trap is the fetch's: it belongs to the instruction pointer, not to the block that ran last.
+    fn fetch_failed(&mut self) -> Trap {
+        self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
+        self.cpu.trapped = Trapped::default();
+        Trap
     }
 
     /// After a block of one instruction: shadows end, traps fall due.
