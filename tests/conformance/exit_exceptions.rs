@@ -154,8 +154,10 @@ fn a_double_fault_can_be_watched() {
     each(|provider| {
         let mut guest = Guest::long(provider, &|a| a.ud2());
         // #UD's gate is not present, and neither is #NP's: #UD, #NP, #DF.
-        guest.write_u64(IDT + 6 * 16, 0);
-        guest.write_u64(IDT + 11 * 16, 0);
+        for vector in [6, 11] {
+            let gate = guest.read_u64(IDT + vector * 16);
+            guest.write_u64(IDT + vector * 16, gate & !(1 << 47));
+        }
         guest.set(Field::CTRL_EXC_BITMAP, 1 << 8);
 
         guest.expect(ExitReason::EXCEPTION_NMI);

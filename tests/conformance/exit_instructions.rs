@@ -146,7 +146,7 @@ fn rdrand_and_rdseed() {
 #[test]
 fn invpcid_exits_with_invlpg_exiting() {
     let wish = || Wish { primary: ProcBased::INVLPG, secondary: ProcBased2::INVPCID, ..Wish::default() };
-    exits(wish, &|a| a.invpcid(rax, xmmword_ptr(DATA)), ExitReason::INVPCID, 9);
+    exits(wish, &|a| a.invpcid(rax, xmmword_ptr(DATA)), ExitReason::INVPCID, 10);
 }
 
 #[test]

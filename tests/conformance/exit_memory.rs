@@ -31,7 +31,7 @@ fn length_is(provider: &Provider, guest: &Guest, length: u64) {
 #[test]
 fn a_read_of_nothing() {
     each(|provider| {
-        let (guest, qualification) = violation(provider, &|a| a.mov(eax, dword_ptr(HOLE + 0x20)));
+        let (guest, qualification) = violation(provider, &|a| a.mov(ebx, dword_ptr(HOLE + 0x20)));
         assert!(qualification.is_read() && !qualification.is_write() && !qualification.is_fetch());
         assert!(qualification.is_final_access() && !qualification.is_mapped());
         assert_eq!(guest.get(Field::GUEST_PHYSICAL_ADDRESS), HOLE + 0x20);
@@ -139,8 +139,8 @@ fn the_apic_access_page_exits_with_its_own_reason() {
         let wish =
             Wish { primary: ProcBased::TPR_SHADOW, secondary: ProcBased2::VIRTUAL_APIC, ..Wish::default() };
         let mut guest = Guest::long_with(provider, wish, &|a| {
-            a.mov(eax, dword_ptr(HOLE + 0x20))?;
-            a.mov(dword_ptr(HOLE + 0x300), eax)
+            a.mov(ebx, dword_ptr(HOLE + 0x20))?;
+            a.mov(dword_ptr(HOLE + 0x300), ebx)
         });
         guest.vcpu.set_apic_address(HOLE).unwrap();
         assert_eq!(guest.get(Field::CTRL_APIC_ACCESS), HOLE);

@@ -7,7 +7,7 @@ use crate::TimeSource;
 use crate::block::{BlockCache, BlockId, Flow, NO_BLOCK, build};
 use crate::cpu::control::Mode;
 use crate::cpu::flags::bit;
-use crate::cpu::{Cpu, Interruptibility, Trap, Trapped, slot};
+use crate::cpu::{Cpu, Interruptibility, Trap, slot};
 use crate::event::Step;
 use crate::exit::{Access, Exit, Reason};
 use crate::intercept::Controls;
@@ -249,8 +249,8 @@ impl Engine {
             self.cpu.mmu.flush = Flush::None;
         }
         let host = match self.cpu.translate(linear, Access::Fetch) {
-            Ok(host) => host.address(),
-            Err(Trap) => return Err(self.fetch_failed()),
+            Ok(at) => at.address(),
+            Err(trap) => return Err(self.fetch_trapped(trap)),
         };
         if let Some(id) = self.cache.find(host, mode) {
             let global = self.cpu.mmu.is_global(linear);
@@ -258,8 +258,9 @@ impl Engine {
             return Ok(Some(id));
         }
         let cache = &mut self.cache;
-        let Ok(built) = build(&mut self.cpu, &mut |cpu, messages| act(cpu, cache, messages)) else {
-            return Err(self.fetch_failed());
+        let built = match build(&mut self.cpu, &mut |cpu, messages| act(cpu, cache, messages)) {
+            Ok(built) => built,
+            Err(trap) => return Err(self.fetch_trapped(trap)),
         };
         if !built.cacheable {
             let block = built.block;
@@ -282,11 +283,11 @@ impl Engine {
         Ok(Some(id))
     }
 
-    /// The trap is the fetch's: it belongs to the instruction pointer, not to the block that ran last.
-    fn fetch_failed(&mut self) -> Trap {
+    /// A fetch that faults does so at RIP, not within the block before.
+    fn fetch_trapped(&mut self, trap: Trap) -> Trap {
         self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
-        self.cpu.trapped = Trapped::default();
-        Trap
+        self.cpu.trapped = crate::cpu::Trapped::default();
+        trap
     }
 
     /// After a block of one instruction: shadows end, traps fall due.

@@ -42,6 +42,8 @@ enum Pending {
     Nothing,
     /// The injected "event" is a monitor trap exit.
     MonitorTrap,
+    /// An event, and a monitor trap exit in front of its handler (SDM vol. 3, 26.5.2).
+    MonitorTrapAfterEvent,
 }
 
 /// When the guest has to stop by itself, and what that looks like.
@@ -85,10 +87,14 @@ impl SoftVcpu {
         if matches!(entry, Entry::Until(_)) {
             self.vm.memory.warm_all();
         }
-        if self.load() == Pending::MonitorTrap {
-            return Ok(exit::record_plain(&mut self.state, ExitReason::MONITOR_TRAP));
-        }
-        let alarm = self.alarm(entry);
+        let alarm = match self.load() {
+            Pending::MonitorTrap => return Ok(exit::record_plain(&mut self.state, ExitReason::MONITOR_TRAP)),
+            // Time enough to deliver the event, not for the handler's first instruction.
+            Pending::MonitorTrapAfterEvent => {
+                Some(Alarm { at: Instant::now(), reason: ExitReason::MONITOR_TRAP })
+            }
+            Pending::Nothing => self.alarm(entry),
+        };
         loop {
             let halted = self.state.get(Field::GUEST_ACTIVITY_STATE) == u64::from(ActivityState::HLT.0);
             let exit = if self.kick.take() {
@@ -184,7 +190,12 @@ impl SoftVcpu {
             error_code: info.has_error_code().then_some(code),
             instruction_length: length,
         });
-        Pending::Nothing
+        let primary = ProcBased::from_bits_retain(self.state.get(Field::CTRL_CPU_BASED) as u32);
+        if primary.contains(ProcBased::MONITOR_TRAP) {
+            Pending::MonitorTrapAfterEvent
+        } else {
+            Pending::Nothing
+        }
     }
 
     fn wake(&mut self) {

@@ -7,6 +7,8 @@ use super::store::Store;
 use crate::x86_64::vmcs::{Field, WriteRight};
 use crate::x86_64::{AccessRights, ActivityState};
 
+const RFLAGS_VM: u64 = 1 << 17;
+
 /// What has changed since the last successful entry.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Changed {
@@ -142,6 +144,8 @@ impl State {
             Field::GUEST_RIP => cpu.set_rip(value),
             Field::GUEST_RSP => cpu.set_gpr(4, value),
             Field::GUEST_RFLAGS => {
+                // Virtual-8086 mode has rules for the segments.
+                self.changed.guest |= (cpu.rflags() ^ value) & RFLAGS_VM != 0;
                 cpu.set_rflags(value);
                 self.raw_rflags = Some(value);
             }

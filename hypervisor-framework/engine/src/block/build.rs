@@ -62,7 +62,6 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
     let limit = if mode.has(Mode::SINGLE) { 1 } else { MAX_INSTRUCTIONS };
     let mut ops = Vec::with_capacity(32);
     let mut insn = Instruction::default();
-    let mut last = insn;
     let mut instructions = 0;
     let mut len = 0;
     let mut cacheable = true;
@@ -76,8 +75,6 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
         ended = translate(&insn, mode, len, &mut ops);
         instructions += 1;
         len += insn.len();
-        // What is decoded next may be cut off by the page's end.
-        last = insn;
     }
     if instructions == 0 {
         cacheable = false;
@@ -90,11 +87,11 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
         ended = translate(&insn, mode, 0, &mut ops);
         instructions = 1;
         len = insn.len();
-        last = insn;
     }
     if !ended {
-        let mut end = Translator::new(&last, mode, (len - last.len()) as u8, &mut ops);
-        let op = end.op(fall);
+        // The instruction at hand may be one that the page cuts off: the end stands behind those translated.
+        let mut end = Translator::new(&insn, mode, len as u8, &mut ops);
+        let op = Op { len: 0, ..end.op(fall) };
         end.push_end(op);
     }
     if !mode.has(Mode::SINGLE) {

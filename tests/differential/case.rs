@@ -1,0 +1,128 @@
+//! A case: what runs, and what it starts from.
+
+use iced_x86::{Code, Instruction, InstructionInfoFactory, OpAccess, RflagsBits};
+
+use crate::encode::encode;
+use crate::known;
+use crate::place::Placer;
+use crate::random::Random;
+use crate::registers;
+use crate::state::{CODE, Program, State, flag};
+use crate::values::Kind;
+
+/// Instructions of a sequence, at most.
+const LONGEST_SEQUENCE: u64 = 8;
+/// Attempts at an operand placement.
+const ATTEMPTS: usize = 64;
+
+/// What cases are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One instruction.
+    Single,
+    /// 2 to 8 instructions in a row.
+    Sequence,
+}
+
+/// One test.
+pub(crate) struct Case {
+    pub(crate) program: Program,
+    pub(crate) state: State,
+    /// Bytes of the window, by offset.
+    pub(crate) patches: Vec<(usize, Vec<u8>)>,
+    pub(crate) instructions: Vec<Instruction>,
+    /// Flags that are undefined after it.
+    pub(crate) undefined: u64,
+}
+
+impl Case {
+    /// The case of this number; `None` where the attempts at it failed.
+    pub(crate) fn generate(shape: Shape, codes: &[Code], seed: u64, number: u64) -> Option<Self> {
+        let mut random = Random::for_case(seed, number);
+        let start = start(&mut random);
+        let mut case = Self {
+            program: Program { start, bytes: Vec::new(), landings: Vec::new() },
+            state: State::new(),
+            patches: Vec::new(),
+            instructions: Vec::new(),
+            undefined: 0,
+        };
+        case.state.rip = start;
+        let (wanted, first) = match shape {
+            Shape::Single => (1, codes[(number % codes.len() as u64) as usize]),
+            Shape::Sequence => (2 + random.below(LONGEST_SEQUENCE - 1), random.pick(codes)),
+        };
+        registers::fill(&mut case.state, first, &mut random);
+        let mut placer = Placer::new(&mut random, shape == Shape::Single, start);
+        let mut factory = InstructionInfoFactory::new();
+        for _ in 0..ATTEMPTS {
+            let code = if shape == Shape::Single { first } else { placer.random.pick(codes) };
+            if shape == Shape::Sequence && !known::follows(code) {
+                continue;
+            }
+            let at = case.program.end();
+            let Some(mut encoded) = encode(code, at, placer.random) else { return None };
+            if flags(encoded.insn.rflags_read()) & case.undefined != 0 {
+                continue;
+            }
+            let before = placer.mark(&case.state, &case.patches);
+            if placer.place(&mut encoded, &mut case.state, &mut case.patches).is_none() {
+                placer.forget(before, &mut case.state, &mut case.patches);
+                continue;
+            }
+            case.undefined = undefined_after(&encoded.insn, case.undefined);
+            placer.executed(&mut factory, &encoded.insn);
+            case.program.bytes.extend(&encoded.bytes);
+            case.instructions.push(encoded.insn);
+            if case.instructions.len() as u64 == wanted {
+                break;
+            }
+        }
+        case.program.landings = placer.landings();
+        (!case.instructions.is_empty()).then_some(case)
+    }
+
+    /// What values the case is about.
+    pub(crate) fn disassembly(&self) -> Vec<String> {
+        self.instructions.iter().map(|insn| format!("{:x}  {insn}", insn.ip())).collect()
+    }
+}
+
+/// Mostly within a page, at times across the end of the first.
+fn start(random: &mut Random) -> u64 {
+    if random.one_in(16) { CODE + 0x1000 - random.below(12) - 1 } else { CODE + 0x800 + random.below(64) }
+}
+
+/// Flags in place, of iced's flags.
+fn flags(bits: u32) -> u64 {
+    let pairs = [
+        (RflagsBits::CF, flag::CF),
+        (RflagsBits::PF, flag::PF),
+        (RflagsBits::AF, flag::AF),
+        (RflagsBits::ZF, flag::ZF),
+        (RflagsBits::SF, flag::SF),
+        (RflagsBits::OF, flag::OF),
+    ];
+    pairs.iter().filter(|(theirs, _)| bits & theirs != 0).map(|(_, ours)| ours).sum()
+}
+
+/// The flags that are undefined after an instruction, when some were before.
+fn undefined_after(insn: &Instruction, before: u64) -> u64 {
+    let written = insn.rflags_written() | insn.rflags_cleared() | insn.rflags_set();
+    let certain = if known::may_leave_flags(insn) { 0 } else { flags(written) };
+    let undefined = flags(insn.rflags_undefined()) | known::undefined_flags(insn);
+    before & !certain | undefined
+}
+
+/// Is this register written?
+pub(crate) fn writes(access: OpAccess) -> bool {
+    matches!(
+        access,
+        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
+    )
+}
+
+/// Values for an encoding's registers.
+pub(crate) fn kind(code: Code) -> Kind {
+    Kind::of(&Instruction::with(code))
+}

@@ -1,0 +1,157 @@
+//! Which encodings are tested: those of x86-64-v2 that a process may use and whose outcome is determined.
+
+use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic, OpCodeOperandKind};
+
+/// What guests are told of, so far as instructions can be compared.
+const FEATURES: &[CpuidFeature] = &[
+    CpuidFeature::INTEL8086,
+    CpuidFeature::INTEL186,
+    CpuidFeature::INTEL286,
+    CpuidFeature::INTEL386,
+    CpuidFeature::INTEL486,
+    CpuidFeature::X64,
+    CpuidFeature::CMOV,
+    CpuidFeature::CMPXCHG16B,
+    CpuidFeature::CX8,
+    CpuidFeature::CLFSH,
+    CpuidFeature::FPU,
+    CpuidFeature::FPU287,
+    CpuidFeature::FPU387,
+    CpuidFeature::FSGSBASE,
+    CpuidFeature::FXSR,
+    CpuidFeature::MMX,
+    CpuidFeature::MULTIBYTENOP,
+    CpuidFeature::PAUSE,
+    CpuidFeature::POPCNT,
+    CpuidFeature::PREFETCHW,
+    CpuidFeature::SSE,
+    CpuidFeature::SSE2,
+    CpuidFeature::SSE3,
+    CpuidFeature::SSSE3,
+    CpuidFeature::SSE4_1,
+    CpuidFeature::SSE4_2,
+];
+
+/// Not compared, and why.
+const LEFT_OUT: &[(&str, &[Mnemonic])] = &[
+    (
+        "leaves the process for its kernel",
+        &[
+            Mnemonic::Int,
+            Mnemonic::Int1,
+            Mnemonic::Syscall,
+            Mnemonic::Sysenter,
+            Mnemonic::Sysexit,
+            Mnemonic::Sysret,
+            Mnemonic::Iret,
+            Mnemonic::Iretd,
+            Mnemonic::Iretq,
+            Mnemonic::Rsm,
+        ],
+    ),
+    (
+        "loads segments of the host's descriptor tables, or shows them",
+        &[
+            Mnemonic::Lar,
+            Mnemonic::Lsl,
+            Mnemonic::Verr,
+            Mnemonic::Verw,
+            Mnemonic::Lss,
+            Mnemonic::Lfs,
+            Mnemonic::Lgs,
+            Mnemonic::Retf,
+            Mnemonic::Str,
+            Mnemonic::Sldt,
+            Mnemonic::Sgdt,
+            Mnemonic::Sidt,
+            Mnemonic::Smsw,
+        ],
+    ),
+    (
+        "changes what the host's thread needs",
+        &[Mnemonic::Wrfsbase, Mnemonic::Wrgsbase, Mnemonic::Rdfsbase],
+    ),
+    ("saves pointers that processors keep differently; the engine's own tests compare the rest", &[
+        Mnemonic::Fxsave,
+        Mnemonic::Fxsave64,
+        Mnemonic::Fnsave,
+        Mnemonic::Fnstenv,
+        Mnemonic::Fxrstor,
+        Mnemonic::Fxrstor64,
+        Mnemonic::Frstor,
+        Mnemonic::Fldenv,
+    ]),
+    ("is an exit of the engine's", &[Mnemonic::Cpuid]),
+];
+
+/// Privileged instructions: all raise #GP here.
+const PRIVILEGED: &[Mnemonic] = &[
+    Mnemonic::Hlt,
+    Mnemonic::Cli,
+    Mnemonic::Sti,
+    Mnemonic::Clts,
+    Mnemonic::Lmsw,
+    Mnemonic::Invd,
+    Mnemonic::Wbinvd,
+    Mnemonic::Invlpg,
+    Mnemonic::Lgdt,
+    Mnemonic::Lidt,
+    Mnemonic::Lldt,
+    Mnemonic::Ltr,
+    Mnemonic::In,
+    Mnemonic::Out,
+    Mnemonic::Swapgs,
+];
+
+/// Every encoding that is tested, in a fixed order. `filter`: only mnemonics that contain it.
+pub(crate) fn catalogue(filter: Option<&str>) -> Vec<Code> {
+    Code::values().filter(|&code| is_tested(code)).filter(|&code| matches(code, filter)).collect()
+}
+
+fn matches(code: Code, filter: Option<&str>) -> bool {
+    filter.is_none_or(|filter| {
+        filter.split(',').any(|part| format!("{code:?}").to_lowercase().starts_with(&part.to_lowercase()))
+    })
+}
+
+fn is_tested(code: Code) -> bool {
+    let op = code.op_code();
+    let mnemonic = code.mnemonic();
+    let privileged = PRIVILEGED.contains(&mnemonic);
+    op.is_instruction()
+        && op.mode64()
+        && op.encoding() == EncodingKind::Legacy
+        && !op.fwait()
+        && op.decoder_option() == 0
+        && op.intel_decoder64()
+        && op.amd_decoder64()
+        && (privileged || code.cpuid_features().iter().all(|feature| FEATURES.contains(feature)))
+        && (privileged || !op.is_privileged())
+        && !is_far(code)
+        && !matches!(code, Code::Retnw | Code::Retnw_imm16)
+        && !LEFT_OUT.iter().any(|(_, all)| all.contains(&mnemonic))
+        && !op.op_kinds().iter().any(|&kind| is_left_out(kind, mnemonic))
+}
+
+/// Far pointers, segment registers as destinations, control and debug registers.
+fn is_left_out(kind: OpCodeOperandKind, mnemonic: Mnemonic) -> bool {
+    match kind {
+        OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2 => true,
+        OpCodeOperandKind::seg_reg => true,
+        OpCodeOperandKind::fs | OpCodeOperandKind::gs => mnemonic == Mnemonic::Pop,
+        _ => false,
+    }
+}
+
+/// Far transfers through memory.
+fn is_far(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Call_m1616
+            | Code::Call_m1632
+            | Code::Call_m1664
+            | Code::Jmp_m1616
+            | Code::Jmp_m1632
+            | Code::Jmp_m1664
+    )
+}

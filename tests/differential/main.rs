@@ -1,0 +1,57 @@
+//! The engine against the host's own CPU: the same bytes from the same state, natively and in the engine; registers,
+//! flags, memory and faults are compared. Every case is reproducible by seed and number.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `RVMM_DIFF_SEED` | the seed, 1 if not given |
+//! | `RVMM_DIFF_CASES` | how many cases each test runs |
+//! | `RVMM_DIFF_CASE` | this case only, with all of its state |
+//! | `RVMM_DIFF_ONLY` | only encodings whose names start so, separated by commas |
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // tests
+
+mod campaign;
+mod case;
+mod catalogue;
+mod compare;
+mod encode;
+mod guest;
+mod known;
+mod os;
+mod place;
+mod random;
+mod registers;
+mod state;
+mod values;
+
+use campaign::{Campaign, unreached};
+use case::Shape;
+
+/// Runs a campaign where there is a host to compare with.
+fn run(shape: Shape, cases: u64) {
+    match Campaign::from_environment(shape, cases).run() {
+        Some(summary) => summary.check(),
+        None => println!("this host cannot run the guest's instructions: nothing was compared"),
+    }
+}
+
+#[test]
+fn single_instructions() {
+    run(Shape::Single, 400_000);
+}
+
+#[test]
+fn sequences() {
+    run(Shape::Sequence, 100_000);
+}
+
+#[test]
+fn every_encoding_is_reached() {
+    assert_eq!(unreached(8), []);
+}
+
+#[test]
+#[ignore = "takes minutes; RVMM_DIFF_SEED and RVMM_DIFF_CASES choose what runs"]
+fn millions() {
+    run(Shape::Single, 5_000_000);
+    run(Shape::Sequence, 2_000_000);
+}

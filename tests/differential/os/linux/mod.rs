@@ -1,0 +1,161 @@
+//! Instructions run by the host's own CPU under Linux: a case's registers are loaded, its bytes jumped to; it comes back
+//! through a landing, or through a signal when it faults. Cases that do not fault need no system call.
+#![allow(unsafe_code)] // maps memory at fixed addresses and runs generated code there
+
+mod signals;
+mod trampoline;
+
+use std::ptr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::state::{
+    CODE, CODE_SIZE, End, Fault, GS_BASE, Image, LANDINGS, Outcome, Program, State, WINDOW, WINDOW_SIZE,
+    WRITABLE,
+};
+use trampoline::{AREA, FAULT, differential_enter, differential_landings};
+
+/// Inaccessible bytes on both sides of the window and of the code.
+const GUARD: usize = 0x8_0000;
+/// `arch_prctl` function: sets the base of GS.
+const ARCH_SET_GS: i32 = 0x1001;
+
+/// One case at a time: addresses, signal handlers and the registers' area are the process's.
+static ONE: Mutex<Option<Mapped>> = Mutex::new(None);
+
+#[derive(Clone, Copy)]
+struct Mapped {
+    /// The code pages again, to be written.
+    code: usize,
+}
+
+/// The host's CPU. It belongs to the thread that opened it.
+pub(crate) struct Native {
+    _one: MutexGuard<'static, Option<Mapped>>,
+    code: *mut u8,
+}
+
+impl Native {
+    /// The host's CPU, when its turn has come.
+    pub(crate) fn open() -> Option<Self> {
+        let mut one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        if one.is_none() {
+            *one = Some(map()?);
+        }
+        let code = (*one)?.code as *mut u8;
+        if !signals::install() {
+            return None;
+        }
+        // SAFETY: nothing in a Rust process uses GS.
+        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, GS_BASE) };
+        Some(Self { _one: one, code })
+    }
+
+    /// Writes to the window; what is written must lie within its writable part, but for the call that fills all of it.
+    pub(crate) fn set_window(&mut self, offset: usize, bytes: &[u8]) {
+        let read_only = offset + bytes.len() > WRITABLE;
+        assert!(offset + bytes.len() <= WINDOW_SIZE, "outside of the window");
+        let last = (WINDOW as usize + WRITABLE) as *mut libc::c_void;
+        // SAFETY: the window was mapped by `map` and nothing refers to it.
+        unsafe {
+            if read_only {
+                libc::mprotect(last, WINDOW_SIZE - WRITABLE, libc::PROT_READ | libc::PROT_WRITE);
+            }
+            ptr::copy_nonoverlapping(bytes.as_ptr(), (WINDOW as usize + offset) as *mut u8, bytes.len());
+            if read_only {
+                libc::mprotect(last, WINDOW_SIZE - WRITABLE, libc::PROT_READ);
+            }
+        }
+    }
+
+    /// Reads the window from its start.
+    pub(crate) fn window(&self, bytes: &mut [u8]) {
+        assert!(bytes.len() <= WINDOW_SIZE, "outside of the window");
+        // SAFETY: the window was mapped by `map`.
+        unsafe { ptr::copy_nonoverlapping(WINDOW as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+    }
+
+    /// Runs a case.
+    pub(crate) fn run(&mut self, program: &Program, state: &State) -> Outcome {
+        self.put_code(program.start, &program.bytes);
+        assert!(program.landings.len() <= LANDINGS, "too many landings");
+        for (number, at) in [program.end()].iter().chain(&program.landings).enumerate() {
+            // jmp [rip + 0], then the address.
+            let mut jump = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            let target = (&raw const differential_landings) as u64 + 16 * number as u64;
+            jump[6..].copy_from_slice(&target.to_le_bytes());
+            self.put_code(*at, &jump);
+        }
+        let area = AREA.0.get();
+        // SAFETY: the lock is held, and no case runs.
+        unsafe {
+            (*area).image = state.image.0;
+            (*area).gpr = state.gpr;
+            (*area).rflags = state.rflags;
+            (*area).rip = state.rip;
+        }
+        differential_enter();
+        // SAFETY: the case is over.
+        let area = unsafe { &*area };
+        let mut outcome = Outcome {
+            state: State {
+                gpr: area.gpr,
+                rflags: area.rflags,
+                rip: area.rip,
+                image: Image(area.image),
+            },
+            end: End::Landed,
+        };
+        match area.landing {
+            FAULT => {
+                let vector = area.fault_vector as u8;
+                outcome.end = End::Fault(Fault {
+                    vector,
+                    error: area.fault_error as u32,
+                    address: if vector == 14 { area.fault_address } else { 0 },
+                });
+            }
+            0 => outcome.state.rip = program.end(),
+            number => outcome.state.rip = program.landings[number as usize - 1],
+        }
+        outcome
+    }
+
+    fn put_code(&mut self, at: u64, bytes: &[u8]) {
+        let offset = at.wrapping_sub(CODE) as usize;
+        assert!(offset < CODE_SIZE && offset + bytes.len() <= CODE_SIZE, "outside of the code");
+        // SAFETY: within the writable mapping of the code pages.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.code.add(offset), bytes.len()) };
+    }
+}
+
+/// Maps window and code.
+fn map() -> Option<Mapped> {
+    let fresh = libc::MAP_FIXED_NOREPLACE;
+    let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let (read, write) = (libc::PROT_READ, libc::PROT_WRITE);
+    // SAFETY: only new mappings are made, or mappings over those made here.
+    unsafe {
+        for (start, size) in [(WINDOW as usize, WINDOW_SIZE), (CODE as usize, CODE_SIZE)] {
+            let start = (start - GUARD) as *mut libc::c_void;
+            let got = libc::mmap(start, size + 2 * GUARD, libc::PROT_NONE, private | fresh, -1, 0);
+            if got != start {
+                return None;
+            }
+        }
+        let at = WINDOW as *mut libc::c_void;
+        let flags = private | libc::MAP_FIXED | libc::MAP_POPULATE;
+        if libc::mmap(at, WINDOW_SIZE, read | write, flags, -1, 0) != at {
+            return None;
+        }
+        let file = libc::memfd_create(c"differential".as_ptr(), libc::MFD_CLOEXEC);
+        if file < 0 || libc::ftruncate(file, CODE_SIZE as i64) != 0 {
+            return None;
+        }
+        let shared = libc::MAP_SHARED | libc::MAP_POPULATE;
+        let code = libc::mmap(ptr::null_mut(), CODE_SIZE, read | write, shared, file, 0);
+        let at = CODE as *mut libc::c_void;
+        let run = libc::mmap(at, CODE_SIZE, read | libc::PROT_EXEC, shared | libc::MAP_FIXED, file, 0);
+        libc::close(file);
+        (code != libc::MAP_FAILED && run == at).then_some(Mapped { code: code as usize })
+    }
+}

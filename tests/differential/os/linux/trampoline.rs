@@ -1,0 +1,154 @@
+//! Into a case and out of it.
+
+use std::cell::UnsafeCell;
+
+/// Registers on the way into a case and out of it. The offsets are used by the assembly below.
+#[repr(C, align(64))]
+pub(super) struct Area {
+    /// FXSAVE64 image.
+    pub(super) image: [u8; 512],
+    /// By ModRM number.
+    pub(super) gpr: [u64; 16],
+    pub(super) rflags: u64,
+    pub(super) rip: u64,
+    /// The host's stack pointer while the case runs.
+    pub(super) host_stack: u64,
+    /// The landing that was reached; [`FAULT`] after a signal.
+    pub(super) landing: u64,
+    pub(super) fault_vector: u64,
+    pub(super) fault_error: u64,
+    pub(super) fault_address: u64,
+    /// 1 while the case runs.
+    pub(super) active: u64,
+}
+
+/// See [`Area::landing`].
+pub(super) const FAULT: u64 = u64::MAX;
+
+/// Its user holds the lock of [`super::Native`]; the signal handler runs on the same thread.
+#[repr(transparent)]
+pub(super) struct Shared(pub(super) UnsafeCell<Area>);
+
+// SAFETY: there is one user at a time, see above.
+unsafe impl Sync for Shared {}
+
+pub(super) static AREA: Shared = Shared(UnsafeCell::new(Area {
+    image: [0; 512],
+    gpr: [0; 16],
+    rflags: 0,
+    rip: 0,
+    host_stack: 0,
+    landing: 0,
+    fault_vector: 0,
+    fault_error: 0,
+    fault_address: 0,
+    active: 0,
+}));
+
+std::arch::global_asm!(
+    ".balign 64",
+    ".globl differential_enter",
+    "differential_enter:",
+    "push rbx",
+    "push rbp",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    "sub rsp, 8",
+    "mov [rip + {area} + 656], rsp",
+    "mov qword ptr [rip + {area} + 696], 1",
+    "fxrstor64 [rip + {area}]",
+    "push qword ptr [rip + {area} + 640]",
+    "popfq",
+    "mov rax, [rip + {area} + 512]",
+    "mov rcx, [rip + {area} + 520]",
+    "mov rdx, [rip + {area} + 528]",
+    "mov rbx, [rip + {area} + 536]",
+    "mov rsp, [rip + {area} + 544]",
+    "mov rbp, [rip + {area} + 552]",
+    "mov rsi, [rip + {area} + 560]",
+    "mov rdi, [rip + {area} + 568]",
+    "mov r8, [rip + {area} + 576]",
+    "mov r9, [rip + {area} + 584]",
+    "mov r10, [rip + {area} + 592]",
+    "mov r11, [rip + {area} + 600]",
+    "mov r12, [rip + {area} + 608]",
+    "mov r13, [rip + {area} + 616]",
+    "mov r14, [rip + {area} + 624]",
+    "mov r15, [rip + {area} + 632]",
+    "jmp qword ptr [rip + {area} + 648]",
+    // Landings: 16 bytes each.
+    ".balign 16",
+    ".globl differential_landings",
+    "differential_landings:",
+    "mov qword ptr [rip + {area} + 664], 0",
+    "jmp 2f",
+    ".balign 16",
+    "mov qword ptr [rip + {area} + 664], 1",
+    "jmp 2f",
+    ".balign 16",
+    "mov qword ptr [rip + {area} + 664], 2",
+    "jmp 2f",
+    ".balign 16",
+    "mov qword ptr [rip + {area} + 664], 3",
+    "jmp 2f",
+    ".balign 16",
+    "2:",
+    "mov [rip + {area} + 512], rax",
+    "mov [rip + {area} + 520], rcx",
+    "mov [rip + {area} + 528], rdx",
+    "mov [rip + {area} + 536], rbx",
+    "mov [rip + {area} + 544], rsp",
+    "mov [rip + {area} + 552], rbp",
+    "mov [rip + {area} + 560], rsi",
+    "mov [rip + {area} + 568], rdi",
+    "mov [rip + {area} + 576], r8",
+    "mov [rip + {area} + 584], r9",
+    "mov [rip + {area} + 592], r10",
+    "mov [rip + {area} + 600], r11",
+    "mov [rip + {area} + 608], r12",
+    "mov [rip + {area} + 616], r13",
+    "mov [rip + {area} + 624], r14",
+    "mov [rip + {area} + 632], r15",
+    "mov rsp, [rip + {area} + 656]",
+    "pushfq",
+    "pop qword ptr [rip + {area} + 640]",
+    "push 0x202",
+    "popfq",
+    "fxsave64 [rip + {area}]",
+    // Where the signal handler goes on, with the host's stack.
+    ".globl differential_resume",
+    "differential_resume:",
+    "mov qword ptr [rip + {area} + 696], 0",
+    "fninit",
+    "mov dword ptr [rsp], 0x1f80",
+    "ldmxcsr [rsp]",
+    "add rsp, 8",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbp",
+    "pop rbx",
+    "ret",
+    area = sym AREA,
+);
+
+const _: () = {
+    assert!(std::mem::offset_of!(Area, gpr) == 512);
+    assert!(std::mem::offset_of!(Area, rflags) == 640);
+    assert!(std::mem::offset_of!(Area, rip) == 648);
+    assert!(std::mem::offset_of!(Area, host_stack) == 656);
+    assert!(std::mem::offset_of!(Area, landing) == 664);
+    assert!(std::mem::offset_of!(Area, active) == 696);
+};
+
+unsafe extern "C" {
+    /// Loads the registers of [`AREA`] and jumps to its RIP; returns when a landing is reached or a signal came.
+    pub(super) safe fn differential_enter();
+    /// First of the landings, 16 bytes each.
+    pub(super) static differential_landings: u8;
+    /// Goes on as if a landing had been reached.
+    pub(super) static differential_resume: u8;
+}
