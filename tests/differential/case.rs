@@ -136,8 +136,5 @@ fn undefined_after(insn: &Instruction, before: u64) -> u64 {
 
 /// Is this register written?
 pub(crate) fn writes(access: OpAccess) -> bool {
-    matches!(
-        access,
-        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
-    )
+    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }

@@ -69,8 +69,9 @@ pub(crate) fn same_fault(insn: &Instruction, host: &Fault, engine: &Fault) -> bo
     let (pf, ac) = (14, 17);
     let misaligned = |one: &Fault, other: &Fault| one.vector == ac && [12, 13, pf].contains(&other.vector);
     // CMPS: which of its two operands is read first.
-    let either = matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
-        && insn.is_string_instruction();
+    let either =
+        matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
+            && insn.is_string_instruction();
     // CALL to a non-canonical address: Intel's processors find that before they write the return address.
     let call = insn.is_call_near_indirect() && engine.vector == 13 && [12, pf].contains(&host.vector);
     host == engine
