@@ -144,7 +144,14 @@ impl Campaign {
 fn describe(case: &Case) -> String {
     let State { gpr, rflags, image, .. } = &case.state;
     let mut text = format!("  gpr {gpr:x?} (rsp {:x})\n  rflags {rflags:x}\n", gpr[RSP]);
-    let _ = writeln!(text, "  x87 {:04x} {:04x} {:02x}, mxcsr {:x}", image.u16(0), image.u16(2), image.0[4], image.u32(24));
+    let _ = writeln!(
+        text,
+        "  x87 {:04x} {:04x} {:02x}, mxcsr {:x}",
+        image.u16(0),
+        image.u16(2),
+        image.0[4],
+        image.u32(24)
+    );
     for i in 0..8 {
         let (sign_exponent, significand) = image.st(i);
         let _ = writeln!(text, "  st{i} {sign_exponent:04x}:{significand:016x}");

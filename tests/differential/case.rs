@@ -60,7 +60,7 @@ impl Case {
                 continue;
             }
             let at = case.program.end();
-            let Some(mut encoded) = encode(code, at, placer.random) else { return None };
+            let mut encoded = encode(code, at, placer.random)?;
             let undefined = case.undefined.last().copied().unwrap_or(0);
             if (flags(encoded.insn.rflags_read()) | known::read_flags(&encoded.insn)) & undefined != 0 {
                 continue;
@@ -136,8 +136,5 @@ fn undefined_after(insn: &Instruction, before: u64) -> u64 {
 
 /// Is this register written?
 pub(crate) fn writes(access: OpAccess) -> bool {
-    matches!(
-        access,
-        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
-    )
+    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }

@@ -67,20 +67,20 @@ const LEFT_OUT: &[(&str, &[Mnemonic])] = &[
             Mnemonic::Smsw,
         ],
     ),
+    ("changes what the host's thread needs", &[Mnemonic::Wrfsbase, Mnemonic::Wrgsbase, Mnemonic::Rdfsbase]),
     (
-        "changes what the host's thread needs",
-        &[Mnemonic::Wrfsbase, Mnemonic::Wrgsbase, Mnemonic::Rdfsbase],
+        "saves pointers that processors keep differently; the engine's own tests compare the rest",
+        &[
+            Mnemonic::Fxsave,
+            Mnemonic::Fxsave64,
+            Mnemonic::Fnsave,
+            Mnemonic::Fnstenv,
+            Mnemonic::Fxrstor,
+            Mnemonic::Fxrstor64,
+            Mnemonic::Frstor,
+            Mnemonic::Fldenv,
+        ],
     ),
-    ("saves pointers that processors keep differently; the engine's own tests compare the rest", &[
-        Mnemonic::Fxsave,
-        Mnemonic::Fxsave64,
-        Mnemonic::Fnsave,
-        Mnemonic::Fnstenv,
-        Mnemonic::Fxrstor,
-        Mnemonic::Fxrstor64,
-        Mnemonic::Frstor,
-        Mnemonic::Fldenv,
-    ]),
     ("is an exit of the engine's", &[Mnemonic::Cpuid]),
 ];
 

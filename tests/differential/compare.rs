@@ -13,7 +13,8 @@ const FLAGS: u64 = flag::ARITHMETIC | flag::DF | flag::NT | flag::AC | flag::ID 
 const ROUNDING: u16 = 0x82b0;
 
 const NAMES: [&str; 16] = [
-    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+    "r15",
 ];
 
 /// An outcome with the writable window.

@@ -9,7 +9,8 @@ use crate::case::writes;
 use crate::encode::Encoded;
 use crate::random::Random;
 use crate::state::{
-    CODE, GS_BASE, LANDING, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, State, WINDOW, WINDOW_SIZE, WRITABLE, flag,
+    CODE, GS_BASE, LANDING, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, State, WINDOW, WINDOW_SIZE, WRITABLE,
+    flag,
 };
 use crate::values::{self, Kind};
 
@@ -85,11 +86,15 @@ impl<'r> Placer<'r> {
             let Some(number) = number(used.register()) else { continue };
             // Pointers that instructions move by a little still point into the window.
             let moves_stack = insn.is_stack_instruction()
-                && !(insn.op_count() > 0 && insn.op_kind(0) == OpKind::Register && insn.op0_register() == Register::RSP)
+                && !(insn.op_count() > 0
+                    && insn.op_kind(0) == OpKind::Register
+                    && insn.op0_register() == Register::RSP)
                 && !matches!(insn.mnemonic(), Mnemonic::Leave | Mnemonic::Enter);
             let moved = match number {
                 RSP => moves_stack,
-                RSI | RDI => insn.is_string_instruction() && !insn.has_rep_prefix() && !insn.has_repne_prefix(),
+                RSI | RDI => {
+                    insn.is_string_instruction() && !insn.has_rep_prefix() && !insn.has_repne_prefix()
+                }
                 _ => false,
             };
             if !moved {
@@ -101,7 +106,10 @@ impl<'r> Placer<'r> {
     /// Edges as immediates, half of the time.
     fn immediate(&mut self, encoded: &mut Encoded) {
         let offsets = encoded.offsets;
-        if encoded.insn.flow_control() != FlowControl::Next || !offsets.has_immediate() || self.random.one_in(2) {
+        if encoded.insn.flow_control() != FlowControl::Next
+            || !offsets.has_immediate()
+            || self.random.one_in(2)
+        {
             return;
         }
         let value = values::integer(self.random).to_le_bytes();
@@ -164,7 +172,7 @@ impl<'r> Placer<'r> {
         if self.random.one_in(if self.alone { 8 } else { 64 }) {
             self.target(8)
         } else {
-            WINDOW + 0x800 + self.random.below(0x1000) & !7
+            (WINDOW + 0x800 + self.random.below(0x1000)) & !7
         }
     }
 
@@ -357,7 +365,8 @@ impl<'r> Placer<'r> {
         let mask = if short { u64::from(u32::MAX) } else { u64::MAX };
         if base == Register::RIP || base == Register::EIP {
             let next = insn.next_ip();
-            let distance = i32::try_from(target.wrapping_sub(segment(&insn)).wrapping_sub(next) as i64).ok()?;
+            let distance =
+                i32::try_from(target.wrapping_sub(segment(&insn)).wrapping_sub(next) as i64).ok()?;
             put(encoded, encoded.offsets.displacement_offset(), &distance.to_le_bytes());
         } else {
             if short && target >> 32 != 0 {
@@ -388,7 +397,8 @@ impl<'r> Placer<'r> {
             }
             if self.free(index) && base != Some(index) {
                 let wild = base.is_some_and(|base| self.free(base)) && self.random.one_in(2);
-                let value = if wild { values::integer(self.random) } else { self.random.within(-40, 40) as u64 };
+                let value =
+                    if wild { values::integer(self.random) } else { self.random.within(-40, 40) as u64 };
                 self.fix(state, index, value & mask | garbage[0])?;
             }
         }

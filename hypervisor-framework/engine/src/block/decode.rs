@@ -195,7 +195,8 @@ impl<'a> Translator<'a> {
         } else {
             4
         };
-        if !self.mode.is64() && !(self.mode.has(Mode::FLAT) && address.dst <= SegmentRegister::Ds as u8) {
+        let flat = self.mode.has(Mode::FLAT) && address.dst <= SegmentRegister::Ds as u8;
+        if !self.mode.is64() && !flat {
             address.exec = address_checked;
             // What the access does decides which rights matter; the size is for the limit.
             let access = access_of(insn);

@@ -95,12 +95,7 @@ impl Native {
         // SAFETY: the case is over.
         let area = unsafe { &*area };
         let mut outcome = Outcome {
-            state: State {
-                gpr: area.gpr,
-                rflags: area.rflags,
-                rip: area.rip,
-                image: Image(area.image),
-            },
+            state: State { gpr: area.gpr, rflags: area.rflags, rip: area.rip, image: Image(area.image) },
             end: End::Landed,
         };
         match area.landing {
