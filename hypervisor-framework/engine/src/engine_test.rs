@@ -8,7 +8,8 @@ use vm_memory::{Bytes, VolatileMemory};
 
 use super::Engine;
 use crate::{
-    DescriptorTable, HostRegion, PhysicalMemory, Reason, Rights, Segment, SegmentRegister, TimeSource, WriteWatch,
+    DescriptorTable, HostRegion, PhysicalMemory, Reason, Rights, Segment, SegmentRegister, TimeSource,
+    WriteWatch,
 };
 
 const RAM: usize = 1 << 20;
