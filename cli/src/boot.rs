@@ -1,7 +1,7 @@
 //! `rvmm boot`.
 
 use vmm::console::ESCAPE_HELP;
-use vmm::{Cause, Event, Machine, Outcome, StopReason, engine, error_chain};
+use vmm::{Cause, Event, Machine, Outcome, engine, error_chain};
 
 use crate::args::BootArgs;
 use crate::voice::{say, show};
