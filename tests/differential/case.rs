@@ -7,8 +7,7 @@ use crate::known;
 use crate::place::Placer;
 use crate::random::Random;
 use crate::registers;
-use crate::state::{CODE, Program, State, flag};
-use crate::values::Kind;
+use crate::state::{CODE, End, Outcome, Program, State, flag};
 
 /// Instructions of a sequence, at most.
 const LONGEST_SEQUENCE: u64 = 8;
@@ -31,8 +30,8 @@ pub(crate) struct Case {
     /// Bytes of the window, by offset.
     pub(crate) patches: Vec<(usize, Vec<u8>)>,
     pub(crate) instructions: Vec<Instruction>,
-    /// Flags that are undefined after it.
-    pub(crate) undefined: u64,
+    /// Flags that are undefined after each instruction.
+    pub(crate) undefined: Vec<u64>,
 }
 
 impl Case {
@@ -45,7 +44,7 @@ impl Case {
             state: State::new(),
             patches: Vec::new(),
             instructions: Vec::new(),
-            undefined: 0,
+            undefined: Vec::new(),
         };
         case.state.rip = start;
         let (wanted, first) = match shape {
@@ -61,8 +60,9 @@ impl Case {
                 continue;
             }
             let at = case.program.end();
-            let Some(mut encoded) = encode(code, at, placer.random) else { return None };
-            if flags(encoded.insn.rflags_read()) & case.undefined != 0 {
+            let mut encoded = encode(code, at, placer.random)?;
+            let undefined = case.undefined.last().copied().unwrap_or(0);
+            if (flags(encoded.insn.rflags_read()) | known::read_flags(&encoded.insn)) & undefined != 0 {
                 continue;
             }
             let before = placer.mark(&case.state, &case.patches);
@@ -70,7 +70,13 @@ impl Case {
                 placer.forget(before, &mut case.state, &mut case.patches);
                 continue;
             }
-            case.undefined = undefined_after(&encoded.insn, case.undefined);
+            if known::may_wait(&encoded.insn) {
+                registers::settle_x87(&mut case.state.image);
+            }
+            if known::checks_alignment(code) {
+                case.state.rflags &= !flag::AC;
+            }
+            case.undefined.push(undefined_after(&encoded.insn, undefined));
             placer.executed(&mut factory, &encoded.insn);
             case.program.bytes.extend(&encoded.bytes);
             case.instructions.push(encoded.insn);
@@ -80,6 +86,20 @@ impl Case {
         }
         case.program.landings = placer.landings();
         (!case.instructions.is_empty()).then_some(case)
+    }
+
+    /// Flags that are undefined where the case ended.
+    pub(crate) fn undefined_at(&self, outcome: &Outcome) -> u64 {
+        let rip = outcome.state.rip;
+        let at = self.instructions.iter().position(|insn| insn.ip() == rip);
+        match (&outcome.end, at) {
+            // A repeated string instruction may have written some before.
+            (End::Fault(_), Some(at)) if self.instructions[at].is_string_instruction() => self.undefined[at],
+            (End::Fault(_), Some(at)) => at.checked_sub(1).map_or(0, |before| self.undefined[before]),
+            _ if rip == self.program.end() => self.undefined.last().copied().unwrap_or(0),
+            // Behind one of the branches.
+            _ => self.undefined.iter().fold(0, |all, some| all | some),
+        }
     }
 
     /// What values the case is about.
@@ -110,19 +130,11 @@ fn flags(bits: u32) -> u64 {
 fn undefined_after(insn: &Instruction, before: u64) -> u64 {
     let written = insn.rflags_written() | insn.rflags_cleared() | insn.rflags_set();
     let certain = if known::may_leave_flags(insn) { 0 } else { flags(written) };
-    let undefined = flags(insn.rflags_undefined()) | known::undefined_flags(insn);
+    let undefined = flags(insn.rflags_undefined());
     before & !certain | undefined
 }
 
 /// Is this register written?
 pub(crate) fn writes(access: OpAccess) -> bool {
-    matches!(
-        access,
-        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
-    )
-}
-
-/// Values for an encoding's registers.
-pub(crate) fn kind(code: Code) -> Kind {
-    Kind::of(&Instruction::with(code))
+    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }

@@ -67,20 +67,20 @@ const LEFT_OUT: &[(&str, &[Mnemonic])] = &[
             Mnemonic::Smsw,
         ],
     ),
+    ("changes what the host's thread needs", &[Mnemonic::Wrfsbase, Mnemonic::Wrgsbase, Mnemonic::Rdfsbase]),
     (
-        "changes what the host's thread needs",
-        &[Mnemonic::Wrfsbase, Mnemonic::Wrgsbase, Mnemonic::Rdfsbase],
+        "saves pointers that processors keep differently; the engine's own tests compare the rest",
+        &[
+            Mnemonic::Fxsave,
+            Mnemonic::Fxsave64,
+            Mnemonic::Fnsave,
+            Mnemonic::Fnstenv,
+            Mnemonic::Fxrstor,
+            Mnemonic::Fxrstor64,
+            Mnemonic::Frstor,
+            Mnemonic::Fldenv,
+        ],
     ),
-    ("saves pointers that processors keep differently; the engine's own tests compare the rest", &[
-        Mnemonic::Fxsave,
-        Mnemonic::Fxsave64,
-        Mnemonic::Fnsave,
-        Mnemonic::Fnstenv,
-        Mnemonic::Fxrstor,
-        Mnemonic::Fxrstor64,
-        Mnemonic::Frstor,
-        Mnemonic::Fldenv,
-    ]),
     ("is an exit of the engine's", &[Mnemonic::Cpuid]),
 ];
 
@@ -128,16 +128,23 @@ fn is_tested(code: Code) -> bool {
         && (privileged || code.cpuid_features().iter().all(|feature| FEATURES.contains(feature)))
         && (privileged || !op.is_privileged())
         && !is_far(code)
+        // 0F 0D with a register is a NOP on Intel's processors, and undefined on AMD's.
+        && !matches!(
+            code,
+            Code::Reservednop_rm16_r16_0F0D | Code::Reservednop_rm32_r32_0F0D | Code::Reservednop_rm64_r64_0F0D
+        )
         && !matches!(code, Code::Retnw | Code::Retnw_imm16)
+        // Reads 2 bytes on Intel's processors, 4 on AMD's.
+        && code != Code::Movsxd_r16_rm16
         && !LEFT_OUT.iter().any(|(_, all)| all.contains(&mnemonic))
         && !op.op_kinds().iter().any(|&kind| is_left_out(kind, mnemonic))
+        && op.op0_kind() != OpCodeOperandKind::seg_reg
 }
 
 /// Far pointers, segment registers as destinations, control and debug registers.
 fn is_left_out(kind: OpCodeOperandKind, mnemonic: Mnemonic) -> bool {
     match kind {
         OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2 => true,
-        OpCodeOperandKind::seg_reg => true,
         OpCodeOperandKind::fs | OpCodeOperandKind::gs => mnemonic == Mnemonic::Pop,
         _ => false,
     }

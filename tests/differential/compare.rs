@@ -1,6 +1,6 @@
 //! What differs between two outcomes.
 
-use iced_x86::{Instruction, OpKind};
+use iced_x86::OpKind;
 
 use crate::case::Case;
 use crate::known::{self, Rule};
@@ -9,17 +9,23 @@ use crate::state::{End, Image, Outcome, RCX, WINDOW, flag};
 
 /// RFLAGS bits that are compared; RF depends on how a state is taken.
 const FLAGS: u64 = flag::ARITHMETIC | flag::DF | flag::NT | flag::AC | flag::ID | flag::IF;
-/// x87 status: precision, underflow, and C1, which tells of rounding.
-const ROUNDING: u16 = 0x230;
+/// x87 status: precision, underflow, and C1, which tells of rounding; and the summary of exceptions.
+const ROUNDING: u16 = 0x82b0;
 
 const NAMES: [&str; 16] = [
-    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+    "r15",
 ];
 
 /// An outcome with the writable window.
 pub(crate) struct Result<'a> {
     pub(crate) outcome: &'a Outcome,
     pub(crate) window: &'a [u8],
+}
+
+/// Has the host accepted a bit of MXCSR that the guest does not have? AMD's processors keep alignment checks off with it.
+pub(crate) fn is_beyond(host: &Outcome) -> bool {
+    host.state.image.u32(24) & 0xffff_0000 != 0
 }
 
 /// Lines of differences; none if the outcomes agree.
@@ -30,10 +36,12 @@ pub(crate) fn differences(case: &Case, host: &Result<'_>, engine: &Result<'_>) -
     };
     let (a, b) = (host.outcome, engine.outcome);
     let single = if case.instructions.len() == 1 { case.instructions.first() } else { None };
-    let rule = single.and_then(known::rule);
+    let faults = matches!(a.end, End::Fault(_));
+    let last = case.instructions.iter().find(|insn| faults && insn.ip() == a.state.rip);
+    let rule = single.or(last).and_then(known::rule);
     let count = case.state.gpr[RCX] as u8;
     let undefined = single.filter(|insn| known::undefined_result(insn, count));
-    if !same_end(&a.end, &b.end) {
+    if !same_end(case, a, b) {
         note("end", format!("{:x?}", a.end), format!("{:x?}", b.end));
     }
     if a.state.rip != b.state.rip {
@@ -46,42 +54,44 @@ pub(crate) fn differences(case: &Case, host: &Result<'_>, engine: &Result<'_>) -
             note(name, format!("{x:x}"), format!("{y:x}"));
         }
     }
-    let flags = if matches!(a.end, End::Fault(_)) && single.is_some() && !repeats(single) {
-        FLAGS
-    } else {
-        FLAGS & !case.undefined
-    };
+    let flags = FLAGS & !case.undefined_at(a);
     let (x, y) = (a.state.rflags & flags, b.state.rflags & flags);
     if x != y && undefined.is_none() {
         note("rflags", flag_names(x), flag_names(y));
     }
-    image(&a.state.image, &b.state.image, rule, &mut note);
+    if !(faults && rule == Some(Rule::Transition)) {
+        image(&a.state.image, &b.state.image, rule, &mut note);
+    }
     if undefined.is_none_or(|insn| insn.op0_kind() != OpKind::Memory) {
         window(host.window, engine.window, &mut note);
     }
     lines
 }
 
-fn repeats(insn: Option<&Instruction>) -> bool {
-    insn.is_some_and(Instruction::is_string_instruction)
-}
-
 /// A kernel's pages may be present without being readable: their #PF says so, ours cannot.
-fn same_end(a: &End, b: &End) -> bool {
-    match (a, b) {
+fn same_end(case: &Case, host: &Outcome, engine: &Outcome) -> bool {
+    let at = case.instructions.iter().find(|insn| insn.ip() == host.state.rip);
+    match (&host.end, &engine.end) {
+        (End::Fault(a), End::Fault(b)) if at.is_some_and(|insn| known::same_fault(insn, a, b)) => true,
         (End::Fault(a), End::Fault(b)) if a.vector == 14 && b.vector == 14 && a.address >> 47 == 0x1_ffff => {
             a.address == b.address && a.error & !1 == b.error & !1
         }
-        _ => a == b,
+        (a, b) => a == b,
     }
 }
 
 fn image(a: &Image, b: &Image, rule: Option<Rule>, note: &mut dyn FnMut(&str, String, String)) {
-    let mask = if rule == Some(Rule::Transcendental) { !ROUNDING } else { !0 };
+    let mask = match rule {
+        Some(Rule::Transcendental) => !ROUNDING,
+        Some(Rule::OutOfRange) => 0,
+        Some(Rule::ConditionOne) => !0x200,
+        _ => !0,
+    };
+    let in_use = if rule == Some(Rule::OutOfRange) { 0 } else { 0xff };
     let words = [
         ("x87 control", u32::from(a.u16(0)), u32::from(b.u16(0))),
         ("x87 status", u32::from(a.u16(2) & mask), u32::from(b.u16(2) & mask)),
-        ("x87 in use", u32::from(a.0[4]), u32::from(b.0[4])),
+        ("x87 in use", u32::from(a.0[4] & in_use), u32::from(b.0[4] & in_use)),
         ("mxcsr", a.u32(24), b.u32(24)),
     ];
     for (what, x, y) in words {
@@ -91,7 +101,7 @@ fn image(a: &Image, b: &Image, rule: Option<Rule>, note: &mut dyn FnMut(&str, St
     }
     for i in 0..8 {
         let (x, y) = (a.st(i), b.st(i));
-        if x != y && rule != Some(Rule::Transcendental) {
+        if x != y && !matches!(rule, Some(Rule::Transcendental | Rule::OutOfRange)) {
             note(&format!("st{i}"), format!("{:04x}:{:016x}", x.0, x.1), format!("{:04x}:{:016x}", y.0, y.1));
         }
     }

@@ -80,15 +80,16 @@ impl Guest {
         cpu.set_cr(4, 0x5_06e8);
         cpu.set_efer(0xd01);
         cpu.set_xcr0(3);
-        let code =
-            Segment { selector: USER_CS, base: 0, limit: u32::MAX, access_rights: 0xa0fb };
-        let stack =
-            Segment { selector: USER_SS, base: 0, limit: u32::MAX, access_rights: 0xc0f3 };
+        let code = Segment { selector: USER_CS, base: 0, limit: u32::MAX, access_rights: 0xa0fb };
+        let stack = Segment { selector: USER_SS, base: 0, limit: u32::MAX, access_rights: 0xc0f3 };
         cpu.set_segment(SegmentRegister::Cs, code);
         cpu.set_segment(SegmentRegister::Ss, stack);
         for register in [SegmentRegister::Ds, SegmentRegister::Es, SegmentRegister::Fs] {
             cpu.set_segment(register, Segment::null(0));
         }
+        // Too short for a map of I/O permissions.
+        let task = Segment { selector: 0x40, base: 0, limit: 0x40, access_rights: 0x8b };
+        cpu.set_segment(SegmentRegister::Tr, task);
         cpu.set_segment(SegmentRegister::Gs, Segment { base: GS_BASE, ..Segment::null(0) });
         cpu.intercepts.exceptions = !0;
         cpu.flush_tlb();

@@ -1,28 +1,57 @@
 //! Where processors may differ, and what is done about it.
 
-use iced_x86::{Code, Instruction, Mnemonic, OpKind};
+use iced_x86::{Code, CpuidFeature, Instruction, Mnemonic, OpKind};
+
+use crate::state::{Fault, flag};
 
 /// How much of an instruction's outcome is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// Single-precision results in XMM registers need to agree to 1.5 / 2^12 of each other.
     Approximate,
+    /// C1 is not compared.
+    ConditionOne,
+    /// The x87 and SSE state is not compared when the instruction faults.
+    Transition,
     /// Values in the x87 registers, and the flags for inexact and underflow, are not compared.
     Transcendental,
+    /// The x87 state is not compared.
+    OutOfRange,
 }
 
 /// Legitimate differences, with their reasons.
 const RULES: &[(&[Mnemonic], Rule, &str)] = &[
+    (
+        &[Mnemonic::Fcomi, Mnemonic::Fcomip, Mnemonic::Fucomi, Mnemonic::Fucomip],
+        Rule::ConditionOne,
+        "Intel's processors clear C1, AMD's leave it alone",
+    ),
+    (
+        &[
+            Mnemonic::Cvtpd2pi,
+            Mnemonic::Cvttpd2pi,
+            Mnemonic::Cvtps2pi,
+            Mnemonic::Cvttps2pi,
+            Mnemonic::Cvtpi2pd,
+            Mnemonic::Cvtpi2ps,
+        ],
+        Rule::Transition,
+        "the change to MMX state happens before or after the fault",
+    ),
     (
         &[Mnemonic::Rcpps, Mnemonic::Rcpss, Mnemonic::Rsqrtps, Mnemonic::Rsqrtss],
         Rule::Approximate,
         "approximations with a bounded error; each processor has its own (SDM vol. 2, RCPPS)",
     ),
     (
+        &[Mnemonic::Fyl2xp1],
+        Rule::OutOfRange,
+        "as the others; an operand beyond its range has no defined result (SDM vol. 2, FYL2XP1)",
+    ),
+    (
         &[
             Mnemonic::F2xm1,
             Mnemonic::Fyl2x,
-            Mnemonic::Fyl2xp1,
             Mnemonic::Fptan,
             Mnemonic::Fpatan,
             Mnemonic::Fsin,
@@ -33,6 +62,51 @@ const RULES: &[(&[Mnemonic], Rule, &str)] = &[
         "results differ in the last place between processors (SDM vol. 1, 8.3.10); the engine's own tests bound the error",
     ),
 ];
+
+/// Do two faults of an instruction mean the same? Where several are due, the processor may choose among those of one class
+/// of priority (SDM vol. 3, table 6-2).
+pub(crate) fn same_fault(insn: &Instruction, host: &Fault, engine: &Fault) -> bool {
+    let (pf, ac) = (14, 17);
+    let misaligned = |one: &Fault, other: &Fault| one.vector == ac && [12, 13, pf].contains(&other.vector);
+    // CMPS: which of its two operands is read first.
+    let either =
+        matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
+            && insn.is_string_instruction();
+    // CALL to a non-canonical address: Intel's processors find that before they write the return address.
+    let call = insn.is_call_near_indirect() && engine.vector == 13 && [12, pf].contains(&host.vector);
+    host == engine
+        || call
+        || misaligned(host, engine)
+        || misaligned(engine, host)
+        || (either && [host, engine].iter().all(|fault| [13, pf].contains(&fault.vector)))
+}
+
+/// Do processors differ in what alignment the instruction needs when alignment is checked?
+pub(crate) fn checks_alignment(code: Code) -> bool {
+    let wide = [
+        CpuidFeature::MMX,
+        CpuidFeature::SSE,
+        CpuidFeature::SSE2,
+        CpuidFeature::SSE3,
+        CpuidFeature::SSSE3,
+        CpuidFeature::SSE4_1,
+        CpuidFeature::SSE4_2,
+    ];
+    // ENTER touches the new top of the stack, which need not be aligned; #AC for unaligned 16-byte operands is up to the
+    // implementation (SDM vol. 3, 6.15, interrupt 17).
+    code.mnemonic() == Mnemonic::Enter || code.cpuid_features().iter().any(|feature| wide.contains(feature))
+}
+
+/// Does the instruction wait for x87 exceptions on some processors only? CVTPI2PS of a memory operand uses no MMX register.
+pub(crate) fn may_wait(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), Mnemonic::Cvtpi2ps | Mnemonic::Cvtpi2pd) && insn.op1_kind() == OpKind::Memory
+}
+
+/// Does the processor see another instruction than the decoder does?
+pub(crate) fn decoded_otherwise(insn: &Instruction, bytes: &[u8]) -> bool {
+    // F3 REX.B 90 exchanges R8 and RAX.
+    insn.mnemonic() == Mnemonic::Pause && bytes.iter().any(|byte| byte & 0xf1 == 0x41)
+}
 
 /// The rule for an instruction.
 pub(crate) fn rule(insn: &Instruction) -> Option<Rule> {
@@ -57,7 +131,9 @@ pub(crate) fn follows(code: Code) -> bool {
     let ends = matches!(mnemonic, Mnemonic::Int3 | Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2)
         || code.op_code().is_privileged()
         || code.op_code().is_input_output();
-    !partly && !undefined && !traps && !ends
+    let waits = matches!(mnemonic, Mnemonic::Cvtpi2ps | Mnemonic::Cvtpi2pd);
+    let transition = RULES.iter().any(|(all, rule, _)| *rule == Rule::Transition && all.contains(&mnemonic));
+    (!partly || transition && !waits) && !undefined && !traps && !ends
 }
 
 /// Does the instruction leave flags alone for some operands, although it may write them? Shifts by 0 do.
@@ -78,9 +154,9 @@ pub(crate) fn may_leave_flags(insn: &Instruction) -> bool {
     by_count || insn.is_string_instruction()
 }
 
-/// Flags that are undefined beyond what the decoder's tables say.
-pub(crate) fn undefined_flags(_insn: &Instruction) -> u64 {
-    0
+/// Flags that are read beyond what the decoder's tables say: they forget the carry of RCL and RCR by an immediate 1.
+pub(crate) fn read_flags(insn: &Instruction) -> u64 {
+    if matches!(insn.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr) { flag::CF } else { 0 }
 }
 
 /// Is the destination undefined?

@@ -9,7 +9,8 @@ use crate::case::writes;
 use crate::encode::Encoded;
 use crate::random::Random;
 use crate::state::{
-    CODE, GS_BASE, LANDING, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, State, WINDOW, WINDOW_SIZE, WRITABLE, flag,
+    CODE, GS_BASE, LANDING, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, State, WINDOW, WINDOW_SIZE, WRITABLE,
+    flag,
 };
 use crate::values::{self, Kind};
 
@@ -85,11 +86,15 @@ impl<'r> Placer<'r> {
             let Some(number) = number(used.register()) else { continue };
             // Pointers that instructions move by a little still point into the window.
             let moves_stack = insn.is_stack_instruction()
-                && !(insn.op_count() > 0 && insn.op_kind(0) == OpKind::Register && insn.op0_register() == Register::RSP)
+                && !(insn.op_count() > 0
+                    && insn.op_kind(0) == OpKind::Register
+                    && insn.op0_register() == Register::RSP)
                 && !matches!(insn.mnemonic(), Mnemonic::Leave | Mnemonic::Enter);
             let moved = match number {
                 RSP => moves_stack,
-                RSI | RDI => insn.is_string_instruction() && !insn.has_rep_prefix() && !insn.has_repne_prefix(),
+                RSI | RDI => {
+                    insn.is_string_instruction() && !insn.has_rep_prefix() && !insn.has_repne_prefix()
+                }
                 _ => false,
             };
             if !moved {
@@ -101,7 +106,10 @@ impl<'r> Placer<'r> {
     /// Edges as immediates, half of the time.
     fn immediate(&mut self, encoded: &mut Encoded) {
         let offsets = encoded.offsets;
-        if encoded.insn.flow_control() != FlowControl::Next || !offsets.has_immediate() || self.random.one_in(2) {
+        if encoded.insn.flow_control() != FlowControl::Next
+            || !offsets.has_immediate()
+            || self.random.one_in(2)
+        {
             return;
         }
         let value = values::integer(self.random).to_le_bytes();
@@ -146,20 +154,25 @@ impl<'r> Placer<'r> {
             2 => WINDOW + WINDOW_SIZE as u64 - self.random.below(size + 8),
             3 => WINDOW - self.random.below(size + 1),
             4 => WINDOW + WRITABLE as u64 + self.random.below(page - size.min(page)),
-            5 => CODE + 0x400 + self.random.below(64),
-            6 => (0x8000_u64 << 32).wrapping_add(values::integer(self.random) & 0x3fff_ffff_ffff),
+            5 => CODE + 0x40 + self.random.below(64),
+            6 => (0x8001_u64 << 32).wrapping_add(values::integer(self.random) & 0x3fff_ffff_ffff),
             _ => {
-                let at = WINDOW + 0x100 + self.random.below(WRITABLE as u64 - 0x200);
+                let at = self.inner_target();
                 if self.random.one_in(6) { at } else { at & !15 }
             }
         }
+    }
+
+    /// Where no access faults.
+    fn inner_target(&mut self) -> u64 {
+        WINDOW + 0x100 + self.random.below(WRITABLE as u64 - 0x200)
     }
 
     fn stack_target(&mut self) -> u64 {
         if self.random.one_in(if self.alone { 8 } else { 64 }) {
             self.target(8)
         } else {
-            WINDOW + 0x800 + self.random.below(0x1000) & !7
+            (WINDOW + 0x800 + self.random.below(0x1000)) & !7
         }
     }
 
@@ -174,7 +187,7 @@ impl<'r> Placer<'r> {
     fn destination(&mut self) -> u64 {
         let landings = self.landings();
         match self.random.below(12) {
-            0 => (0x8000_u64 << 32) + self.random.below(1 << 40),
+            0 => (0x8001_u64 << 32) + self.random.below(1 << 40),
             1 => WINDOW + self.random.below(WRITABLE as u64),
             2 => WINDOW - 0x100,
             _ => self.random.pick(&landings),
@@ -270,7 +283,14 @@ impl<'r> Placer<'r> {
                 OpKind::MemoryESEDI => (RDI, true, 0),
                 _ => continue,
             };
+            let masked = matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu);
             let target = self.target(64);
+            // The host's code pages hold other bytes behind the code.
+            let coded = target.wrapping_sub(CODE) < 0x2000;
+            let target = if masked || coded { self.inner_target() } else { target };
+            if (base != 0 || masked) && !self.free(register) {
+                return None;
+            }
             if address32 && target >> 32 != 0 {
                 return None;
             }
@@ -345,7 +365,8 @@ impl<'r> Placer<'r> {
         let mask = if short { u64::from(u32::MAX) } else { u64::MAX };
         if base == Register::RIP || base == Register::EIP {
             let next = insn.next_ip();
-            let distance = i32::try_from(target.wrapping_sub(segment(&insn)).wrapping_sub(next) as i64).ok()?;
+            let distance =
+                i32::try_from(target.wrapping_sub(segment(&insn)).wrapping_sub(next) as i64).ok()?;
             put(encoded, encoded.offsets.displacement_offset(), &distance.to_le_bytes());
         } else {
             if short && target >> 32 != 0 {
@@ -376,7 +397,8 @@ impl<'r> Placer<'r> {
             }
             if self.free(index) && base != Some(index) {
                 let wild = base.is_some_and(|base| self.free(base)) && self.random.one_in(2);
-                let value = if wild { values::integer(self.random) } else { self.random.within(-40, 40) as u64 };
+                let value =
+                    if wild { values::integer(self.random) } else { self.random.within(-40, 40) as u64 };
                 self.fix(state, index, value & mask | garbage[0])?;
             }
         }
@@ -455,12 +477,13 @@ impl<'r> Placer<'r> {
         }
         let kind = match insn.mnemonic() {
             Mnemonic::Ldmxcsr => {
-                let value = 0x1f80 ^ (values::integer(self.random) & 0xffff);
+                let reserved = if self.random.one_in(16) { 1 << self.random.within(18, 31) } else { 0 };
+                let value = 0x1f80 ^ (values::integer(self.random) & 0xffff) | reserved;
                 self.patch(patches, address, &(value as u32).to_le_bytes());
                 return Some(());
             }
             _ if insn.memory_size() == MemorySize::Unknown => Kind::Integer,
-            _ => Kind::of(insn),
+            _ => Kind::of(insn.code()),
         };
         let bytes = values::vector(kind, self.random).to_le_bytes();
         self.patch(patches, address, &bytes[..size.min(16) as usize]);

@@ -2,7 +2,6 @@
 
 use iced_x86::{Code, CpuidFeature};
 
-use crate::case::kind;
 use crate::random::Random;
 use crate::state::{Image, State, WINDOW, WRITABLE, flag};
 use crate::values::{self, Kind};
@@ -31,7 +30,13 @@ pub(crate) fn fill(state: &mut State, code: Code, random: &mut Random) {
         state.rflags |= flag::AC;
     }
     x87_state(&mut state.image, !x87, random);
-    sse_state(&mut state.image, kind(code), random);
+    sse_state(&mut state.image, Kind::of(code), random);
+}
+
+/// Leaves no exception of the x87 unit pending.
+pub(crate) fn settle_x87(image: &mut Image) {
+    let status = image.u16(2) & !0x80ff;
+    image.put(2, &status.to_le_bytes());
 }
 
 fn x87_state(image: &mut Image, integers: bool, random: &mut Random) {

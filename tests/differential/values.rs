@@ -1,6 +1,6 @@
 //! Operand values that find mistakes.
 
-use iced_x86::{Instruction, MemorySize};
+use iced_x86::{Code, MemorySize};
 
 use crate::random::Random;
 
@@ -15,9 +15,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Of an instruction's memory operand, which tells of its registers as well.
-    pub(crate) fn of(insn: &Instruction) -> Self {
-        let size = insn.code().op_code().memory_size();
+    /// Of an encoding's memory operand, which tells of its registers as well.
+    pub(crate) fn of(code: Code) -> Self {
+        let size = code.op_code().memory_size();
         match size.element_type() {
             MemorySize::Float32 => Self::Single,
             MemorySize::Float64 => Self::Double,

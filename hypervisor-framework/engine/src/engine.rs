@@ -87,9 +87,10 @@ impl Engine {
         self.serve_mail();
         self.cpu.update_mode();
         if let Some(event) = self.cpu.injected.take()
-            && let Err(exit) = self.cpu.deliver_injected(event) {
-                return exit;
-            }
+            && let Err(exit) = self.cpu.deliver_injected(event)
+        {
+            return exit;
+        }
         let mut clock_at = self.cpu.instructions;
         loop {
             if let Some(exit) = self.boundary() {
@@ -324,3 +325,7 @@ fn act(cpu: &mut Cpu, cache: &mut BlockCache, messages: &[Message]) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "engine_test.rs"]
+mod engine_test;

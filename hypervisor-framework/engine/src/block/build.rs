@@ -100,7 +100,6 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
     let block = Block {
         ops: ops.into_boxed_slice(),
         offset: page_offset as u16,
-        len: len as u16,
         instructions: instructions as u32,
         chain: [Cell::new(NO_BLOCK), Cell::new(NO_BLOCK)],
         dead: Cell::new(false),

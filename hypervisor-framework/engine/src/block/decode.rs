@@ -94,7 +94,7 @@ impl<'a> Translator<'a> {
     pub(crate) fn memory(&mut self, op: &mut Op) {
         let insn = self.insn;
         let segment = insn.memory_segment();
-        if segment == Register::SS {
+        if self.is_on_stack() {
             op.flags |= Op::STACK_SEGMENT;
         }
         let base = insn.memory_base();
@@ -134,6 +134,16 @@ impl<'a> Translator<'a> {
             Ok(displacement) => op.disp = displacement,
             Err(_) => self.address_op(op),
         }
+    }
+
+    /// Does the memory operand lie in the stack segment? In 64-bit mode prefixes of the flat segments are ignored (SDM
+    /// vol. 1, 3.3.7.1).
+    fn is_on_stack(&self) -> bool {
+        let segment = self.insn.memory_segment();
+        if !self.mode.is64() || matches!(segment, Register::FS | Register::GS) {
+            return segment == Register::SS;
+        }
+        matches!(self.insn.memory_base(), Register::RSP | Register::RBP | Register::ESP | Register::EBP)
     }
 
     /// As [`Self::memory`], with the operand of a changed copy of the instruction.
@@ -185,7 +195,8 @@ impl<'a> Translator<'a> {
         } else {
             4
         };
-        if !self.mode.is64() && !(self.mode.has(Mode::FLAT) && address.dst <= SegmentRegister::Ds as u8) {
+        let flat = self.mode.has(Mode::FLAT) && address.dst <= SegmentRegister::Ds as u8;
+        if !self.mode.is64() && !flat {
             address.exec = address_checked;
             // What the access does decides which rights matter; the size is for the limit.
             let access = access_of(insn);

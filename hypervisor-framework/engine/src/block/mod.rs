@@ -71,8 +71,6 @@ pub(crate) struct Block {
     pub(crate) ops: Box<[Op]>,
     /// Offset of its first byte in its page.
     pub(crate) offset: u16,
-    /// Bytes of guest code.
-    pub(crate) len: u16,
     /// Guest instructions.
     pub(crate) instructions: u32,
     /// Blocks that follow by [`Flow::Fall`] and [`Flow::Taken`], in the same page.

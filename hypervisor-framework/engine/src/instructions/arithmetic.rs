@@ -266,12 +266,26 @@ fn cmpxchg<T: Scalar, D: Place>(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
     then(cpu, op, rest, outcome)
 }
 
+/// With a register as destination, which is not touched if the comparison fails: its upper half stays.
+fn cmpxchg_register<T: Scalar>(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
+    let expected: T = cpu.reg(gpr::RAX);
+    let old: T = cpu.reg(op.dst);
+    subtract(&mut cpu.flags, expected, old, false);
+    if old == expected {
+        let new: T = cpu.reg(op.src);
+        cpu.set_reg(op.dst, new);
+    } else {
+        cpu.set_reg(gpr::RAX, old);
+    }
+    next(cpu, rest)
+}
+
 fn translate_exchange(t: &mut Translator<'_>, compare: bool) {
     let size = operand_size(t.insn, 0);
     let exec: Exec = match (t.is_memory(0), t.insn.has_lock_prefix(), compare) {
         (true, true, true) => sized!(size, cmpxchg, [], [LockedMem]),
         (true, false, true) => sized!(size, cmpxchg, [], [Mem]),
-        (false, _, true) => sized!(size, cmpxchg, [], [Dst]),
+        (false, _, true) => sized!(size, cmpxchg_register, [], []),
         (true, true, false) => sized!(size, xadd, [], [LockedMem]),
         (true, false, false) => sized!(size, xadd, [], [Mem]),
         (false, _, false) => sized!(size, xadd, [], [Dst]),

@@ -197,7 +197,7 @@ impl Cpu {
     }
 
     /// #AC for CPL 3 with CR0.AM and EFLAGS.AC.
-    fn check_alignment(&mut self, address: u64, size: usize) -> Result<(), Trap> {
+    pub(crate) fn check_alignment(&mut self, address: u64, size: usize) -> Result<(), Trap> {
         if self.mmu.space() == Space::Checked
             && self.cpl == 3
             && self.cr0 & cr0::AM != 0

@@ -15,7 +15,9 @@ use crate::state::{
 use trampoline::{AREA, FAULT, differential_enter, differential_landings};
 
 /// Inaccessible bytes on both sides of the window and of the code.
-const GUARD: usize = 0x8_0000;
+const GUARD: usize = 0x5_0000;
+/// Bytes of the code pages with the one that leads out of them.
+const MAPPED_CODE: usize = CODE_SIZE + 0x1000;
 /// `arch_prctl` function: sets the base of GS.
 const ARCH_SET_GS: i32 = 0x1001;
 
@@ -35,16 +37,14 @@ pub(crate) struct Native {
 }
 
 impl Native {
-    /// The host's CPU, when its turn has come.
+    /// The host's CPU, when its turn has come. Panics where the kernel refuses what it needs.
     pub(crate) fn open() -> Option<Self> {
         let mut one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         if one.is_none() {
-            *one = Some(map()?);
+            *one = Some(map().expect("window and code can be mapped at their addresses"));
         }
         let code = (*one)?.code as *mut u8;
-        if !signals::install() {
-            return None;
-        }
+        assert!(signals::install(), "a signal stack can be set");
         // SAFETY: nothing in a Rust process uses GS.
         unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, GS_BASE) };
         Some(Self { _one: one, code })
@@ -79,11 +79,9 @@ impl Native {
         self.put_code(program.start, &program.bytes);
         assert!(program.landings.len() <= LANDINGS, "too many landings");
         for (number, at) in [program.end()].iter().chain(&program.landings).enumerate() {
-            // jmp [rip + 0], then the address.
-            let mut jump = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            let target = (&raw const differential_landings) as u64 + 16 * number as u64;
-            jump[6..].copy_from_slice(&target.to_le_bytes());
-            self.put_code(*at, &jump);
+            let distance = (CODE + CODE_SIZE as u64 + 16 * number as u64).wrapping_sub(at + 5) as u32;
+            self.put_code(*at, &[0xe9]);
+            self.put_code(at + 1, &distance.to_le_bytes());
         }
         let area = AREA.0.get();
         // SAFETY: the lock is held, and no case runs.
@@ -97,12 +95,7 @@ impl Native {
         // SAFETY: the case is over.
         let area = unsafe { &*area };
         let mut outcome = Outcome {
-            state: State {
-                gpr: area.gpr,
-                rflags: area.rflags,
-                rip: area.rip,
-                image: Image(area.image),
-            },
+            state: State { gpr: area.gpr, rflags: area.rflags, rip: area.rip, image: Image(area.image) },
             end: End::Landed,
         };
         match area.landing {
@@ -123,8 +116,23 @@ impl Native {
     fn put_code(&mut self, at: u64, bytes: &[u8]) {
         let offset = at.wrapping_sub(CODE) as usize;
         assert!(offset < CODE_SIZE && offset + bytes.len() <= CODE_SIZE, "outside of the code");
-        // SAFETY: within the writable mapping of the code pages.
+        // SAFETY: within the writable mapping of the code pages, which nothing refers to.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.code.add(offset), bytes.len()) };
+    }
+}
+
+/// Fills the page behind the code with jumps to the landings in the host's own code, 16 bytes each: `jmp [rip + 2]`, and
+/// the address, aligned as a case that checks alignment needs it.
+///
+/// # Safety
+/// `page` is a writable page that nothing refers to.
+unsafe fn make_exits(page: *mut u8) {
+    for number in 0..=LANDINGS {
+        let target = (&raw const differential_landings) as u64 + 16 * number as u64;
+        let mut jump = [0xff, 0x25, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        jump[8..].copy_from_slice(&target.to_le_bytes());
+        // SAFETY: as the caller says.
+        unsafe { ptr::copy_nonoverlapping(jump.as_ptr(), page.add(16 * number), jump.len()) };
     }
 }
 
@@ -135,7 +143,7 @@ fn map() -> Option<Mapped> {
     let (read, write) = (libc::PROT_READ, libc::PROT_WRITE);
     // SAFETY: only new mappings are made, or mappings over those made here.
     unsafe {
-        for (start, size) in [(WINDOW as usize, WINDOW_SIZE), (CODE as usize, CODE_SIZE)] {
+        for (start, size) in [(WINDOW as usize, WINDOW_SIZE), (CODE as usize, MAPPED_CODE)] {
             let start = (start - GUARD) as *mut libc::c_void;
             let got = libc::mmap(start, size + 2 * GUARD, libc::PROT_NONE, private | fresh, -1, 0);
             if got != start {
@@ -148,14 +156,18 @@ fn map() -> Option<Mapped> {
             return None;
         }
         let file = libc::memfd_create(c"differential".as_ptr(), libc::MFD_CLOEXEC);
-        if file < 0 || libc::ftruncate(file, CODE_SIZE as i64) != 0 {
+        if file < 0 || libc::ftruncate(file, MAPPED_CODE as i64) != 0 {
             return None;
         }
         let shared = libc::MAP_SHARED | libc::MAP_POPULATE;
-        let code = libc::mmap(ptr::null_mut(), CODE_SIZE, read | write, shared, file, 0);
+        let code = libc::mmap(ptr::null_mut(), MAPPED_CODE, read | write, shared, file, 0);
         let at = CODE as *mut libc::c_void;
-        let run = libc::mmap(at, CODE_SIZE, read | libc::PROT_EXEC, shared | libc::MAP_FIXED, file, 0);
+        let run = libc::mmap(at, MAPPED_CODE, read | libc::PROT_EXEC, shared | libc::MAP_FIXED, file, 0);
         libc::close(file);
-        (code != libc::MAP_FAILED && run == at).then_some(Mapped { code: code as usize })
+        if code == libc::MAP_FAILED || run != at {
+            return None;
+        }
+        make_exits(code.cast::<u8>().add(CODE_SIZE));
+        Some(Mapped { code: code as usize })
     }
 }

@@ -111,13 +111,26 @@ impl<C: GuestContext> Emulation<'_, C> {
         Ok(Window { segment, state, mode: self.mode })
     }
 
+    /// The segment of the ModRM, moffs or string source operand. In 64-bit mode prefixes other than FS and GS do not
+    /// count, not even for which fault a bad address raises.
+    pub(super) fn memory_segment(&self) -> Result<Segment, Unsupported> {
+        let instruction = &self.instruction;
+        let flat =
+            matches!(instruction.segment_prefix(), Register::ES | Register::CS | Register::SS | Register::DS);
+        if self.mode.code == CodeSize::Bits64 && flat {
+            let stack = matches!(gpr_number(instruction.memory_base()), Some(4 | 5));
+            return Ok(if stack { Segment::Ss } else { Segment::Ds });
+        }
+        segment_of(instruction.memory_segment()).ok_or(Unsupported::Instruction)
+    }
+
     /// The segment and offset of the ModRM or moffs operand. `rsp` stands for RSP where POP has moved it already.
     pub(super) fn effective_address(
         &mut self,
         rsp: Option<u64>,
     ) -> Result<(Segment, u64, u8), Stop<C::Error>> {
         let instruction = self.instruction;
-        let segment = segment_of(instruction.memory_segment()).ok_or(Unsupported::Instruction)?;
+        let segment = self.memory_segment()?;
         if instruction.is_ip_rel_memory_operand() {
             let size = if instruction.memory_base() == Register::EIP { 4 } else { 8 };
             return Ok((segment, instruction.ip_rel_memory_address() & offset_mask(size), size));

@@ -72,6 +72,10 @@ pub(super) fn fetch<C: GuestContext>(
                 return Ok(Fetched { instruction, next_rip });
             }
             DecoderError::NoMoreBytes => {}
+            // The decoder gave up at the longest length: #GP, not #UD.
+            _ if decoder.position() as u64 >= MAX_LENGTH => {
+                return Err(Exception::general_protection().into());
+            }
             _ => return Err(Exception::invalid_opcode().into()),
         }
     }

@@ -140,9 +140,9 @@ fn load_bits(cpu: &mut Cpu, op: &Op, convert: fn(u128) -> F80) -> Result<(), Tra
     Ok(())
 }
 
-/// Stores ST(0): `convert` gives the bits and flags, `write` puts them to memory.
+/// Stores ST(0) as `SIZE` bytes: `convert` gives the bits and flags, `write` puts them to memory.
 #[inline(always)]
-fn store<const POP: bool, T: Copy>(
+fn store<const POP: bool, const SIZE: usize, T: Copy>(
     cpu: &mut Cpu,
     op: &Op,
     convert: impl FnOnce(&Cpu, F80) -> (T, u16),
@@ -156,7 +156,11 @@ fn store<const POP: bool, T: Copy>(
         None => (indefinite, flag::IE | flag::SF),
     };
     let stopped = cpu.fpu.stops_store(flags);
-    if !stopped {
+    if stopped {
+        // Nothing is written, but the operand is looked up.
+        cpu.check_alignment(address, SIZE.min(8))?;
+        cpu.probe_write(address, SIZE)?;
+    } else {
         write(cpu, address, bits)?;
     }
     pointers::note_memory(cpu, op, address);
@@ -175,22 +179,22 @@ fn store<const POP: bool, T: Copy>(
 
 fn store_single<const POP: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     let convert = |cpu: &Cpu, value| float::to_f32(value, cpu.fpu.control);
-    store::<POP, u32>(cpu, op, convert, 0xffc0_0000, Cpu::store)
+    store::<POP, 4, u32>(cpu, op, convert, 0xffc0_0000, Cpu::store)
 }
 
 fn store_double<const POP: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     let convert = |cpu: &Cpu, value| float::to_f64(value, cpu.fpu.control);
-    store::<POP, u64>(cpu, op, convert, 0xfff8_0000_0000_0000, Cpu::store)
+    store::<POP, 8, u64>(cpu, op, convert, 0xfff8_0000_0000_0000, Cpu::store)
 }
 
 fn store_extended(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     let convert = |_: &Cpu, value: F80| (value.bits(), 0);
-    store::<true, u128>(cpu, op, convert, F80::INDEFINITE.bits(), store_80_bits)
+    store::<true, 10, u128>(cpu, op, convert, F80::INDEFINITE.bits(), store_80_bits)
 }
 
 fn store_decimal(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     let convert = |cpu: &Cpu, value| float::to_decimal(value, cpu.fpu.control);
-    store::<true, u128>(cpu, op, convert, float::DECIMAL_INDEFINITE, store_80_bits)
+    store::<true, 10, u128>(cpu, op, convert, float::DECIMAL_INDEFINITE, store_80_bits)
 }
 
 /// The conversion of FIST and FISTP, and of FISTTP, which truncates.
@@ -201,17 +205,17 @@ fn integer<const BITS: u32, const TRUNCATE: bool>(cpu: &Cpu, value: F80) -> (i64
 
 fn store_i16<const POP: bool, const TRUNCATE: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     let write = |cpu: &mut Cpu, address, value: i64| cpu.store(address, value as u16);
-    store::<POP, i64>(cpu, op, integer::<16, TRUNCATE>, i64::from(i16::MIN), write)
+    store::<POP, 2, i64>(cpu, op, integer::<16, TRUNCATE>, i64::from(i16::MIN), write)
 }
 
 fn store_i32<const POP: bool, const TRUNCATE: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     let write = |cpu: &mut Cpu, address, value: i64| cpu.store(address, value as u32);
-    store::<POP, i64>(cpu, op, integer::<32, TRUNCATE>, i64::from(i32::MIN), write)
+    store::<POP, 4, i64>(cpu, op, integer::<32, TRUNCATE>, i64::from(i32::MIN), write)
 }
 
 fn store_i64<const TRUNCATE: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     let write = |cpu: &mut Cpu, address, value: i64| cpu.store(address, value as u64);
-    store::<true, i64>(cpu, op, integer::<64, TRUNCATE>, i64::MIN, write)
+    store::<true, 8, i64>(cpu, op, integer::<64, TRUNCATE>, i64::MIN, write)
 }
 
 fn load_register(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {

@@ -97,7 +97,7 @@ fn masked_store(t: &mut Translator<'_>) -> bool {
         _ => u64::MAX,
     };
     op.index = segment_number(t.insn.memory_segment());
-    if op.index == SegmentRegister::Ss as u8 {
+    if op.index == SegmentRegister::Ss as u8 && !t.mode.is64() {
         op.flags |= Op::STACK_SEGMENT;
     }
     t.push(op);
