@@ -263,7 +263,7 @@ pub(crate) fn acpi_config(cpus: u32) -> AcpiConfig {
 }
 
 /// I/O ports for PCI BARs.
-const PCI_IO: (u16, u16) = (0x1000, 0xffff);
+const PCI_IO: (u16, u16) = (0xc000, 0xffff);
 /// I/O APIC pins of INTA# to INTD#.
 const PCI_INTX: [u32; 4] = [16, 17, 18, 19];
 

@@ -71,6 +71,3 @@ fn operand_size(insn: &Instruction, operand: u32) -> usize {
         _ => 8,
     }
 }
-
-/// Rewrites a finished block: fuses and simplifies micro-ops.
-pub(crate) fn optimise(_ops: &mut Vec<Op>) {}
