@@ -60,9 +60,9 @@ impl Case {
                 continue;
             }
             let at = case.program.end();
-            let Some(mut encoded) = encode(code, at, placer.random) else { return None };
+            let mut encoded = encode(code, at, placer.random)?;
             let undefined = case.undefined.last().copied().unwrap_or(0);
-            if flags(encoded.insn.rflags_read()) & undefined != 0 {
+            if (flags(encoded.insn.rflags_read()) | known::read_flags(&encoded.insn)) & undefined != 0 {
                 continue;
             }
             let before = placer.mark(&case.state, &case.patches);
@@ -130,14 +130,11 @@ fn flags(bits: u32) -> u64 {
 fn undefined_after(insn: &Instruction, before: u64) -> u64 {
     let written = insn.rflags_written() | insn.rflags_cleared() | insn.rflags_set();
     let certain = if known::may_leave_flags(insn) { 0 } else { flags(written) };
-    let undefined = flags(insn.rflags_undefined()) | known::undefined_flags(insn);
+    let undefined = flags(insn.rflags_undefined());
     before & !certain | undefined
 }
 
 /// Is this register written?
 pub(crate) fn writes(access: OpAccess) -> bool {
-    matches!(
-        access,
-        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
-    )
+    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }

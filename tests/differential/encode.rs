@@ -45,7 +45,8 @@ fn decode(bytes: &[u8], at: u64) -> Option<Encoded> {
 pub(crate) fn encode(code: Code, at: u64, random: &mut Random) -> Option<Encoded> {
     (0..ATTEMPTS).find_map(|_| {
         let encoded = decode(&attempt(code, random), at)?;
-        let right = encoded.insn.code() == code && !uses_fs(&encoded.insn)
+        let right = encoded.insn.code() == code
+            && !uses_fs(&encoded.insn)
             && !known::decoded_otherwise(&encoded.insn, &encoded.bytes);
         right.then_some(encoded)
     })

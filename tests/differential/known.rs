@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, CpuidFeature, Instruction, Mnemonic, OpKind};
 
-use crate::state::Fault;
+use crate::state::{Fault, flag};
 
 /// How much of an instruction's outcome is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +69,9 @@ pub(crate) fn same_fault(insn: &Instruction, host: &Fault, engine: &Fault) -> bo
     let (pf, ac) = (14, 17);
     let misaligned = |one: &Fault, other: &Fault| one.vector == ac && [12, 13, pf].contains(&other.vector);
     // CMPS: which of its two operands is read first.
-    let either = matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
-        && insn.is_string_instruction();
+    let either =
+        matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
+            && insn.is_string_instruction();
     // CALL to a non-canonical address: Intel's processors find that before they write the return address.
     let call = insn.is_call_near_indirect() && engine.vector == 13 && [12, pf].contains(&host.vector);
     host == engine
@@ -153,9 +154,9 @@ pub(crate) fn may_leave_flags(insn: &Instruction) -> bool {
     by_count || insn.is_string_instruction()
 }
 
-/// Flags that are undefined beyond what the decoder's tables say.
-pub(crate) fn undefined_flags(_insn: &Instruction) -> u64 {
-    0
+/// Flags that are read beyond what the decoder's tables say: they forget the carry of RCL and RCR by an immediate 1.
+pub(crate) fn read_flags(insn: &Instruction) -> u64 {
+    if matches!(insn.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr) { flag::CF } else { 0 }
 }
 
 /// Is the destination undefined?
