@@ -50,8 +50,7 @@ impl Window {
             Exception::general_protection()
         };
         if self.mode.code == CodeSize::Bits64 {
-            let base = if matches!(self.segment, Segment::Fs | Segment::Gs) { self.state.base } else { 0 };
-            let linear = base.wrapping_add(offset);
+            let linear = self.state.base.wrapping_add(offset);
             let last = linear.wrapping_add(length.saturating_sub(1));
             let bits = self.mode.linear_bits;
             return if canonical(linear, bits) && canonical(last, bits) { Ok(linear) } else { Err(fault) };
@@ -85,11 +84,6 @@ impl Window {
     pub(super) fn big(&self) -> bool {
         self.state.rights & BIG != 0
     }
-
-    /// The visible selector.
-    pub(super) fn selector(&self) -> u16 {
-        self.state.selector
-    }
 }
 
 /// iced's name of a segment register.
@@ -107,7 +101,10 @@ pub(super) fn segment_of(register: Register) -> Option<Segment> {
 
 impl<C: GuestContext> Emulation<'_, C> {
     pub(super) fn window(&mut self, segment: Segment) -> Result<Window, Stop<C::Error>> {
-        let state = self.context.segment(segment).map_err(Stop::Context)?;
+        let based = self.mode.code != CodeSize::Bits64 || matches!(segment, Segment::Fs | Segment::Gs);
+        // Nothing of a flat segment counts; asking for it costs a provider four reads.
+        let state =
+            if based { self.context.segment(segment).map_err(Stop::Context)? } else { SegmentState::FLAT };
         Ok(Window { segment, state, mode: self.mode })
     }
 
