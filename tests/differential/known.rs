@@ -69,8 +69,9 @@ pub(crate) fn same_fault(insn: &Instruction, host: &Fault, engine: &Fault) -> bo
     let (pf, ac) = (14, 17);
     let misaligned = |one: &Fault, other: &Fault| one.vector == ac && [12, 13, pf].contains(&other.vector);
     // CMPS: which of its two operands is read first.
-    let either = matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
-        && insn.is_string_instruction();
+    let either =
+        matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
+            && insn.is_string_instruction();
     // CALL to a non-canonical address: Intel's processors find that before they write the return address.
     let call = insn.is_call_near_indirect() && engine.vector == 13 && [12, pf].contains(&host.vector);
     host == engine
@@ -104,7 +105,10 @@ pub(crate) fn may_wait(insn: &Instruction) -> bool {
 /// Does the processor see another instruction than the decoder does?
 pub(crate) fn decoded_otherwise(insn: &Instruction, bytes: &[u8]) -> bool {
     // F3 REX.B 90 exchanges R8 and RAX.
-    insn.mnemonic() == Mnemonic::Pause && bytes.iter().any(|byte| byte & 0xf1 == 0x41)
+    let pause = insn.mnemonic() == Mnemonic::Pause && bytes.iter().any(|byte| byte & 0xf1 == 0x41);
+    // AMD's processors take the condition of LOOPE and LOOPNE from a repeat prefix.
+    let looping = insn.is_loopcc() && bytes.iter().any(|byte| matches!(byte, 0xf2 | 0xf3));
+    pause || looping
 }
 
 /// The rule for an instruction.

@@ -249,7 +249,7 @@ impl<'r> Placer<'r> {
             Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc
                 if insn.op0_kind() == OpKind::Memory && insn.op1_kind() == OpKind::Register =>
             {
-                let far = if self.random.one_in(8) { 0x4000 } else { 400 };
+                let far = if self.random.one_in(8) { 0x1000 } else { 400 };
                 let offset = self.random.within(-far, far) as u64;
                 let high = match insn.op1_register().size() {
                     2 => self.random.next() << 16,
