@@ -48,7 +48,7 @@ impl Branch {
     /// Half of the conditional ones, at random.
     fn of(encoded: &Encoded, offset: usize) -> Option<Self> {
         let conditional = encoded.insn.flow_control() == FlowControl::ConditionalBranch;
-        let chosen = encoded.bytes.len() + offset & 1 == 0;
+        let chosen = (encoded.bytes.len() + offset).is_multiple_of(2);
         let immediate = offset + encoded.offsets.immediate_offset();
         (conditional && chosen).then_some(Self { immediate, size: encoded.offsets.immediate_size() })
     }
