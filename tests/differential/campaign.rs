@@ -6,7 +6,7 @@ use std::fmt::Write;
 use iced_x86::Code;
 
 use crate::case::{Case, Shape};
-use crate::catalogue::catalogue;
+use crate::catalogue::Catalogue;
 use crate::compare::{self, differences};
 use crate::guest::Guest;
 use crate::os::Native;
@@ -56,8 +56,8 @@ impl Campaign {
     pub(crate) fn run(&self) -> Option<Summary> {
         let mut native = Native::open()?;
         let mut guest = Guest::new();
-        let codes = catalogue(self.only.as_deref());
-        assert!(!codes.is_empty(), "no encoding is called {:?}", self.only);
+        let codes = Catalogue::new(self.only.as_deref());
+        assert!(!codes.all.is_empty(), "no encoding is called {:?}", self.only);
         let mut window = vec![0_u8; WINDOW_SIZE];
         let mut random = Random::new(self.seed);
         for part in window.chunks_exact_mut(8) {
@@ -192,13 +192,13 @@ impl Summary {
 
 /// Encodings that no case could be made for.
 pub(crate) fn unreached(cases_each: u64) -> Vec<Code> {
-    let codes = catalogue(None);
-    let all = codes.len() as u64;
-    let mut reached = vec![false; codes.len()];
+    let codes = Catalogue::new(None);
+    let all = codes.all.len() as u64;
+    let mut reached = vec![false; codes.all.len()];
     for number in 0..all * cases_each {
         if Case::generate(Shape::Single, &codes, 7, number).is_some() {
             reached[(number % all) as usize] = true;
         }
     }
-    codes.iter().zip(reached).filter(|(_, reached)| !reached).map(|(&code, _)| code).collect()
+    codes.all.iter().zip(reached).filter(|(_, reached)| !reached).map(|(&code, _)| code).collect()
 }

@@ -103,9 +103,49 @@ const PRIVILEGED: &[Mnemonic] = &[
     Mnemonic::Swapgs,
 ];
 
-/// Every encoding that is tested, in a fixed order. `filter`: only mnemonics that contain it.
-pub(crate) fn catalogue(filter: Option<&str>) -> Vec<Code> {
-    Code::values().filter(|&code| is_tested(code)).filter(|&code| matches(code, filter)).collect()
+/// The encodings that are tested, in a fixed order.
+pub(crate) struct Catalogue {
+    pub(crate) all: Vec<Code>,
+    /// Those that most code consists of.
+    pub(crate) common: Vec<Code>,
+}
+
+impl Catalogue {
+    /// `filter`: only names that start with one of its parts.
+    pub(crate) fn new(filter: Option<&str>) -> Self {
+        let all: Vec<_> = Code::values().filter(|&code| is_tested(code) && matches(code, filter)).collect();
+        let common = all.iter().copied().filter(|&code| is_common(code)).collect();
+        Self { all, common }
+    }
+}
+
+fn is_common(code: Code) -> bool {
+    let names = [
+        Mnemonic::Add,
+        Mnemonic::Adc,
+        Mnemonic::Sub,
+        Mnemonic::Sbb,
+        Mnemonic::And,
+        Mnemonic::Or,
+        Mnemonic::Xor,
+        Mnemonic::Cmp,
+        Mnemonic::Test,
+        Mnemonic::Inc,
+        Mnemonic::Dec,
+        Mnemonic::Neg,
+        Mnemonic::Shl,
+        Mnemonic::Shr,
+        Mnemonic::Sar,
+        Mnemonic::Bt,
+        Mnemonic::Mov,
+        Mnemonic::Movzx,
+        Mnemonic::Movsx,
+        Mnemonic::Lea,
+        Mnemonic::Push,
+        Mnemonic::Pop,
+    ];
+    let conditional = code.is_jcc_short_or_near() || format!("{:?}", code.mnemonic()).starts_with("Set");
+    names.contains(&code.mnemonic()) || conditional
 }
 
 fn matches(code: Code, filter: Option<&str>) -> bool {

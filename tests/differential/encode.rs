@@ -1,8 +1,8 @@
 //! Bytes for an encoding: prefixes, ModRM and displacement at random, whatever decodes to it.
 
 use iced_x86::{
-    Code, ConstantOffsets, Decoder, DecoderOptions, Instruction, MandatoryPrefix, OpCodeTableKind, OpKind,
-    Register,
+    Code, ConstantOffsets, Decoder, DecoderOptions, FlowControl, Instruction, MandatoryPrefix,
+    OpCodeTableKind, OpKind, Register,
 };
 
 use crate::known;
@@ -98,8 +98,23 @@ fn attempt(code: Code, random: &mut Random) -> Vec<u8> {
         2 => bytes.push(random.pick(&[0x2e, 0x36, 0x3e, 0x26])),
         _ => {}
     }
+    let plain =
+        op.mandatory_prefix() == MandatoryPrefix::None || op.mandatory_prefix() == MandatoryPrefix::PNP;
+    if plain && !string {
+        // Prefixes without a meaning for the instruction, if it is still the same with them.
+        match random.below(64) {
+            0 => bytes.push(0xf2),
+            1 => bytes.push(0xf3),
+            2 if code.flow_control() == FlowControl::Next => bytes.push(0x66),
+            _ => {}
+        }
+    }
     for i in (1..bytes.len()).rev() {
         bytes.swap(i, random.below(i as u64 + 1) as usize);
+    }
+    if !bytes.is_empty() && random.one_in(32) {
+        // Ignored: only a REX prefix right before the opcode counts.
+        bytes.insert(0, 0x40 | random.next() as u8 & 15);
     }
     let w = wide || op.w() == 1 || (op.is_wig() && random.one_in(8));
     if w || random.one_in(2) {

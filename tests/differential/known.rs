@@ -105,7 +105,10 @@ pub(crate) fn may_wait(insn: &Instruction) -> bool {
 /// Does the processor see another instruction than the decoder does?
 pub(crate) fn decoded_otherwise(insn: &Instruction, bytes: &[u8]) -> bool {
     // F3 REX.B 90 exchanges R8 and RAX.
-    insn.mnemonic() == Mnemonic::Pause && bytes.iter().any(|byte| byte & 0xf1 == 0x41)
+    let pause = insn.mnemonic() == Mnemonic::Pause && bytes.iter().any(|byte| byte & 0xf1 == 0x41);
+    // AMD's processors take the condition of LOOPE and LOOPNE from a repeat prefix.
+    let looping = insn.is_loopcc() && bytes.iter().any(|byte| matches!(byte, 0xf2 | 0xf3));
+    pause || looping
 }
 
 /// The rule for an instruction.
