@@ -145,7 +145,8 @@ def find_report(*streams):
     for stream in streams:
         for line in reversed(stream.decode(errors="replace").splitlines()):
             if line.startswith("{") and '"phases"' in line:
-                return json.loads(line)["report"]
+                found = json.loads(line)
+                return found.get("report", found)
     return None
 
 

@@ -112,7 +112,7 @@ program() { echo "${CARGO_TARGET_DIR:-$root/target}/apple/$1/debug/rvmm"; }
 
 # Names that are looked up at run time must be in one of the lists, of whatever version.
 looked_up() {
-    names=$(grep -rhoE 'c"hv_[a-z0-9_]+"' "$root"/*/src --include='*.rs' | tr -d 'c"' | sort -u)
+    names=$(grep -rhoE 'c"hv_[a-z0-9_]+"' "$root"/*/src --include='*.rs' | sed 's/^c"\(.*\)"$/\1/' | sort -u)
     for name in $names; do
         grep -qE "^$name " "$here"/Hypervisor.*.list || die "$name, looked up at run time, is in no Hypervisor.*.list"
     done

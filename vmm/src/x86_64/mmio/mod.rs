@@ -25,6 +25,9 @@ mod flags;
 mod memory;
 mod operand;
 
+#[cfg(test)]
+mod tests;
+
 pub use context::{CodeSize, CpuMode, GuestContext, MmioAccess, PortAccess, Segment, SegmentState};
 pub use error::{EmulationError, Exception, Outcome, Stop, Unsupported};
 

@@ -39,7 +39,7 @@ impl<C: GuestContext> Emulation<'_, C> {
         };
         let store = self.instruction.op0_kind() == OpKind::Memory;
         let register = self.instruction.op_register(u32::from(store));
-        let number = xmm_number(register).ok_or(Unsupported::VectorRegisters)?;
+        let number = xmm_number(register).ok_or(Unsupported::Instruction)?;
         let width = self.instruction.memory_size().size();
         let access = if store { Access::Write } else { Access::Read };
 
