@@ -8,7 +8,7 @@ use crate::known;
 use crate::place::Placer;
 use crate::random::Random;
 use crate::registers;
-use crate::state::{CODE, End, Outcome, Program, State, flag};
+use crate::state::{CODE, End, Mode, Outcome, Program, State, flag};
 
 /// Instructions of a sequence, at most.
 const LONGEST_SEQUENCE: u64 = 8;
@@ -60,7 +60,7 @@ impl Case {
         let mut random = Random::for_case(seed, number);
         let start = start(&mut random);
         let mut case = Self {
-            program: Program { start, bytes: Vec::new(), landings: Vec::new() },
+            program: Program { mode: codes.mode, start, bytes: Vec::new(), landings: Vec::new() },
             state: State::new(),
             patches: Vec::new(),
             instructions: Vec::new(),
@@ -73,7 +73,7 @@ impl Case {
             Shape::Sequence => (2 + random.below(LONGEST_SEQUENCE - 1), random.pick(&codes.all)),
         };
         registers::fill(&mut case.state, first, &mut random);
-        let mut placer = Placer::new(&mut random, shape == Shape::Single, start);
+        let mut placer = Placer::new(codes.mode, &mut random, shape == Shape::Single, start);
         let mut factory = InstructionInfoFactory::new();
         let mut skip: Option<Branch> = None;
         for _ in 0..ATTEMPTS {
@@ -88,7 +88,7 @@ impl Case {
                 continue;
             }
             let at = case.program.end();
-            let mut encoded = encode(code, at, placer.random)?;
+            let mut encoded = encode(codes.mode, code, at, placer.random)?;
             let undefined = case.undefined.last().copied().unwrap_or(0);
             if (flags(encoded.insn.rflags_read()) | known::read_flags(&encoded.insn)) & undefined != 0 {
                 continue;
@@ -118,6 +118,10 @@ impl Case {
             }
         }
         case.program.landings = placer.landings();
+        if codes.mode == Mode::Compatibility {
+            case.state.gpr[..8].iter_mut().for_each(|gpr| *gpr &= u64::from(u32::MAX));
+            case.state.gpr[8..].fill(0);
+        }
         if shape == Shape::Single && placer.random.one_in(64) {
             case.lock();
         }
@@ -131,7 +135,10 @@ impl Case {
         let distance = target.wrapping_sub(self.instructions[index].next_ip()).to_le_bytes();
         let place = branch.immediate..branch.immediate + branch.size;
         self.program.bytes[place].copy_from_slice(&distance[..branch.size]);
-        self.instructions[index].set_near_branch64(target);
+        match self.program.mode {
+            Mode::Long => self.instructions[index].set_near_branch64(target),
+            Mode::Compatibility => self.instructions[index].set_near_branch32(target as u32),
+        }
         self.undefined[index + 1] |= self.undefined[index];
     }
 

@@ -74,7 +74,16 @@ pub(crate) fn same_fault(insn: &Instruction, host: &Fault, engine: &Fault) -> bo
             && insn.is_string_instruction();
     // CALL to a non-canonical address: Intel's processors find that before they write the return address.
     let call = insn.is_call_near_indirect() && engine.vector == 13 && [12, pf].contains(&host.vector);
+    // In compatibility mode the engine looks at a segment before it looks for a pending x87 exception.
+    let early = host.vector == 16 && [12, 13].contains(&engine.vector);
+    // POP to memory through a segment that refuses: the engine looks at the segment before it reads the stack.
+    let popped = insn.mnemonic() == Mnemonic::Pop && host.vector == pf && [12, 13].contains(&engine.vector);
+    // An access across the end of a segment of 4 GiB: faults or wraps (SDM vol. 3, 5.3).
+    let around = [12, 13].contains(&host.vector) && engine.vector == pf && engine.address | 15 == 0xffff_ffff;
     host == engine
+        || early
+        || popped
+        || around
         || call
         || misaligned(host, engine)
         || misaligned(engine, host)
@@ -108,7 +117,14 @@ pub(crate) fn decoded_otherwise(insn: &Instruction, bytes: &[u8]) -> bool {
     let pause = insn.mnemonic() == Mnemonic::Pause && bytes.iter().any(|byte| byte & 0xf1 == 0x41);
     // AMD's processors take the condition of LOOPE and LOOPNE from a repeat prefix.
     let looping = insn.is_loopcc() && bytes.iter().any(|byte| matches!(byte, 0xf2 | 0xf3));
-    pause || looping
+    // ARPL that changes nothing writes nothing on AMD's processors, so that a code segment will do.
+    let adjusts = insn.mnemonic() == Mnemonic::Arpl && insn.has_segment_prefix();
+    pause || looping || adjusts
+}
+
+/// Are the registers left in between when the instruction faults? POPA has loaded some on AMD's processors.
+pub(crate) fn leaves_registers(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), Mnemonic::Popa | Mnemonic::Popad)
 }
 
 /// The rule for an instruction.

@@ -4,7 +4,7 @@ use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use super::{Patches, Placer, number, put, segment};
 use crate::encode::Encoded;
-use crate::state::{CODE, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, State, WINDOW, WRITABLE, flag};
+use crate::state::{CODE, Mode, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, State, WINDOW, WRITABLE, flag};
 use crate::values;
 
 impl Placer<'_> {
@@ -26,7 +26,7 @@ impl Placer<'_> {
             FlowControl::Return if self.alone => Some(()),
             FlowControl::IndirectBranch | FlowControl::IndirectCall | FlowControl::Return => None,
             FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch | FlowControl::Call
-                if insn.op0_kind() == OpKind::NearBranch64 =>
+                if matches!(insn.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32) =>
             {
                 let short = encoded.offsets.immediate_size() == 1;
                 let landings = self.landings();
@@ -97,6 +97,14 @@ impl Placer<'_> {
     }
 
     fn strings(&mut self, insn: &Instruction, state: &mut State, patches: &mut Patches) -> Option<()> {
+        let masked = matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu);
+        if masked
+            && (insn.op0_kind() == OpKind::MemorySegDI
+                || insn.has_segment_prefix() && self.mode != Mode::Long)
+        {
+            // Would fault, or not, as the mask has it.
+            return None;
+        }
         for i in 0..insn.op_count() {
             let (register, address32, base) = match insn.op_kind(i) {
                 OpKind::MemorySegRSI => (RSI, false, segment(insn)),
@@ -107,7 +115,6 @@ impl Placer<'_> {
                 OpKind::MemoryESEDI => (RDI, true, 0),
                 _ => continue,
             };
-            let masked = matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu);
             let target = self.target(64);
             // The host's code pages hold other bytes behind the code.
             let coded = target.wrapping_sub(CODE) < 0x2000;

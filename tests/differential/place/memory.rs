@@ -104,7 +104,10 @@ impl Placer<'_> {
             Some(match register {
                 Register::GS => GS_BASE,
                 _ if register.is_segment_register() => 0,
-                _ if register.is_gpr32() => state.gpr[number(register)?] & u64::from(u32::MAX),
+                _ if register.is_gpr16() => state.gpr[number(register)?] & 0xffff,
+                _ if register.is_gpr32() && register != Register::ESP => {
+                    state.gpr[number(register)?] & u64::from(u32::MAX)
+                }
                 _ => self.value(&encoded.insn, state, register)?,
             })
         })
@@ -112,8 +115,9 @@ impl Placer<'_> {
 
     fn value(&self, insn: &Instruction, state: &State, register: Register) -> Option<u64> {
         let value = state.gpr[number(register)?];
+        let value = if register == Register::ESP { value & u64::from(u32::MAX) } else { value };
         // POP to memory computes its address with the stack pointer behind what it popped.
-        let popped = register == Register::RSP && insn.mnemonic() == Mnemonic::Pop;
+        let popped = matches!(register, Register::RSP | Register::ESP) && insn.mnemonic() == Mnemonic::Pop;
         Some(if popped { value.wrapping_add(insn.memory_size().size() as u64) } else { value })
     }
 
@@ -184,5 +188,5 @@ fn harmless(address: u64, size: u64) -> bool {
     let around = |start: u64, bytes: u64| (start - MARGIN..start + bytes + MARGIN).contains(&address);
     let upper = address.wrapping_add(size) >> 47;
     let nowhere = upper != 0 && upper != 0x1_ffff && address >> 47 == upper;
-    around(WINDOW, WINDOW_SIZE as u64) || around(CODE, 0x2000) || nowhere
+    around(WINDOW, WINDOW_SIZE as u64) || around(CODE, 0x2000) || nowhere || address < 0x1_0000
 }

@@ -9,7 +9,7 @@ use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKin
 use crate::case::writes;
 use crate::encode::Encoded;
 use crate::random::Random;
-use crate::state::{CODE, GS_BASE, LANDING, RDI, RSI, RSP, State, WINDOW, WINDOW_SIZE, WRITABLE};
+use crate::state::{CODE, GS_BASE, LANDING, Mode, RDI, RSI, RSP, State, WINDOW, WINDOW_SIZE, WRITABLE};
 use crate::values;
 
 /// Landings before and behind the code, for branches.
@@ -20,6 +20,7 @@ type Patches = Vec<(usize, Vec<u8>)>;
 
 /// Places the operands of a case's instructions.
 pub(crate) struct Placer<'r> {
+    mode: Mode,
     pub(crate) random: &'r mut Random,
     alone: bool,
     start: u64,
@@ -37,8 +38,8 @@ pub(crate) struct Mark {
 }
 
 impl<'r> Placer<'r> {
-    pub(crate) fn new(random: &'r mut Random, alone: bool, start: u64) -> Self {
-        Self { random, alone, start, fixed: 0, clobbered: 0 }
+    pub(crate) fn new(mode: Mode, random: &'r mut Random, alone: bool, start: u64) -> Self {
+        Self { mode, random, alone, start, fixed: 0, clobbered: 0 }
     }
 
     pub(crate) fn landings(&self) -> Vec<u64> {
@@ -84,7 +85,7 @@ impl<'r> Placer<'r> {
             let moves_stack = insn.is_stack_instruction()
                 && !(insn.op_count() > 0
                     && insn.op_kind(0) == OpKind::Register
-                    && insn.op0_register() == Register::RSP)
+                    && insn.op0_register().full_register() == Register::RSP)
                 && !matches!(insn.mnemonic(), Mnemonic::Leave | Mnemonic::Enter);
             let moved = match number {
                 RSP => moves_stack,
@@ -151,7 +152,9 @@ impl<'r> Placer<'r> {
             3 => WINDOW - self.random.below(size + 1),
             4 => WINDOW + WRITABLE as u64 + self.random.below(page - size.min(page)),
             5 => CODE + 0x40 + self.random.below(64),
-            6 => (0x8001_u64 << 32).wrapping_add(values::integer(self.random) & 0x3fff_ffff_ffff),
+            6 if self.mode == Mode::Long => {
+                (0x8001_u64 << 32).wrapping_add(values::integer(self.random) & 0x3fff_ffff_ffff)
+            }
             _ => {
                 let at = self.inner_target();
                 if self.random.one_in(6) { at } else { at & !15 }
@@ -183,7 +186,7 @@ impl<'r> Placer<'r> {
     fn destination(&mut self) -> u64 {
         let landings = self.landings();
         match self.random.below(12) {
-            0 => (0x8001_u64 << 32) + self.random.below(1 << 40),
+            0 if self.mode == Mode::Long => (0x8001_u64 << 32) + self.random.below(1 << 40),
             1 => WINDOW + self.random.below(WRITABLE as u64),
             2 => WINDOW - 0x100,
             _ => self.random.pick(&landings),
