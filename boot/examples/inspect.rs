@@ -89,7 +89,7 @@ fn main() -> Result<(), Failure> {
         last_bus: 255,
         mmio32: GpaRange::new(0xc000_0000, 512 << 20),
         mmio64: Some(GpaRange::new(64 << 30, 64 << 30)),
-        io: (0x1000, 0xffff),
+        io: (0xc000, 0xffff),
         intx: [16, 17, 18, 19],
     });
     let start = Instant::now();

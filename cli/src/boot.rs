@@ -1,7 +1,7 @@
 //! `rvmm boot`.
 
 use vmm::console::ESCAPE_HELP;
-use vmm::{Cause, Event, Machine, Outcome, StopReason, engine, error_chain};
+use vmm::{Cause, Event, Machine, Outcome, engine, error_chain};
 
 use crate::args::BootArgs;
 use crate::voice::{say, show};
@@ -41,8 +41,7 @@ fn conclude(arguments: &BootArgs, outcome: &Outcome) -> u8 {
     let expecting = arguments.expect.is_some();
     let code = exit_code::of_outcome(outcome, expecting);
     match &outcome.reason {
-        StopReason::PowerOff | StopReason::Quit | StopReason::ExpectMatched if code == exit_code::SUCCESS => {
-        }
+        _ if code == exit_code::SUCCESS => {}
         reason if expecting => say(format_args!("{reason}, before --expect matched")),
         reason => say(reason),
     }

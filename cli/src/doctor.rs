@@ -9,7 +9,8 @@ use vmm::engine::{self, Framework, HostReport, Unavailable};
 use crate::exit_code;
 
 /// The command that gives a built program the entitlement.
-const SIGN: &str = "codesign --entitlements hv.plist --force -s - \"$(command -v rvmm)\"";
+const SIGN: &str =
+    "codesign --entitlements scripts/apple/rvmm.entitlements --force -s - \"$(command -v rvmm)\"";
 
 /// A line of the diagnosis.
 struct Finding {

@@ -6,12 +6,12 @@ use std::fmt::Write;
 use iced_x86::Code;
 
 use crate::case::{Case, Shape};
-use crate::catalogue::catalogue;
+use crate::catalogue::Catalogue;
 use crate::compare::{self, differences};
 use crate::guest::Guest;
 use crate::os::Native;
 use crate::random::Random;
-use crate::state::{Outcome, RSP, State, WINDOW_SIZE, WRITABLE};
+use crate::state::{Mode, Outcome, RSP, State, WINDOW_SIZE, WRITABLE};
 use crate::values;
 
 /// Reports printed in full, at most.
@@ -19,6 +19,7 @@ const REPORTS: usize = 40;
 
 /// What to run.
 pub(crate) struct Campaign {
+    pub(crate) mode: Mode,
     pub(crate) shape: Shape,
     pub(crate) seed: u64,
     pub(crate) first: u64,
@@ -40,10 +41,11 @@ pub(crate) struct Summary {
 impl Campaign {
     /// A campaign as the environment asks for it: `RVMM_DIFF_SEED`, `RVMM_DIFF_CASES`, `RVMM_DIFF_CASE` (one only),
     /// `RVMM_DIFF_ONLY`.
-    pub(crate) fn from_environment(shape: Shape, cases: u64) -> Self {
+    pub(crate) fn from_environment(mode: Mode, shape: Shape, cases: u64) -> Self {
         let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
         let one = number("RVMM_DIFF_CASE");
         Self {
+            mode,
             shape,
             seed: number("RVMM_DIFF_SEED").unwrap_or(1),
             first: one.unwrap_or(0),
@@ -56,8 +58,8 @@ impl Campaign {
     pub(crate) fn run(&self) -> Option<Summary> {
         let mut native = Native::open()?;
         let mut guest = Guest::new();
-        let codes = catalogue(self.only.as_deref());
-        assert!(!codes.is_empty(), "no encoding is called {:?}", self.only);
+        let codes = Catalogue::new(self.mode, self.only.as_deref());
+        assert!(!codes.all.is_empty(), "no encoding is called {:?}", self.only);
         let mut window = vec![0_u8; WINDOW_SIZE];
         let mut random = Random::new(self.seed);
         for part in window.chunks_exact_mut(8) {
@@ -127,9 +129,11 @@ impl Campaign {
             text += &describe(case);
         }
         let only = self.only.as_ref().map(|only| format!("RVMM_DIFF_ONLY={only} ")).unwrap_or_default();
-        let test = match self.shape {
-            Shape::Single => "single_instructions",
-            Shape::Sequence => "sequences",
+        let test = match (self.mode, self.shape) {
+            (Mode::Long, Shape::Single) => "single_instructions",
+            (Mode::Long, Shape::Sequence) => "sequences",
+            (Mode::Compatibility, Shape::Single) => "compatibility_instructions",
+            (Mode::Compatibility, Shape::Sequence) => "compatibility_sequences",
         };
         let _ = writeln!(
             text,
@@ -191,14 +195,14 @@ impl Summary {
 }
 
 /// Encodings that no case could be made for.
-pub(crate) fn unreached(cases_each: u64) -> Vec<Code> {
-    let codes = catalogue(None);
-    let all = codes.len() as u64;
-    let mut reached = vec![false; codes.len()];
+pub(crate) fn unreached(mode: Mode, cases_each: u64) -> Vec<Code> {
+    let codes = Catalogue::new(mode, None);
+    let all = codes.all.len() as u64;
+    let mut reached = vec![false; codes.all.len()];
     for number in 0..all * cases_each {
         if Case::generate(Shape::Single, &codes, 7, number).is_some() {
             reached[(number % all) as usize] = true;
         }
     }
-    codes.iter().zip(reached).filter(|(_, reached)| !reached).map(|(&code, _)| code).collect()
+    codes.all.iter().zip(reached).filter(|(_, reached)| !reached).map(|(&code, _)| code).collect()
 }

@@ -2,6 +2,8 @@
 
 use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic, OpCodeOperandKind};
 
+use crate::state::Mode;
+
 /// What guests are told of, so far as instructions can be compared.
 const FEATURES: &[CpuidFeature] = &[
     CpuidFeature::INTEL8086,
@@ -57,6 +59,8 @@ const LEFT_OUT: &[(&str, &[Mnemonic])] = &[
             Mnemonic::Verr,
             Mnemonic::Verw,
             Mnemonic::Lss,
+            Mnemonic::Lds,
+            Mnemonic::Les,
             Mnemonic::Lfs,
             Mnemonic::Lgs,
             Mnemonic::Retf,
@@ -103,9 +107,51 @@ const PRIVILEGED: &[Mnemonic] = &[
     Mnemonic::Swapgs,
 ];
 
-/// Every encoding that is tested, in a fixed order. `filter`: only mnemonics that contain it.
-pub(crate) fn catalogue(filter: Option<&str>) -> Vec<Code> {
-    Code::values().filter(|&code| is_tested(code)).filter(|&code| matches(code, filter)).collect()
+/// The encodings that are tested, in a fixed order.
+pub(crate) struct Catalogue {
+    pub(crate) mode: Mode,
+    pub(crate) all: Vec<Code>,
+    /// Those that most code consists of.
+    pub(crate) common: Vec<Code>,
+}
+
+impl Catalogue {
+    /// `filter`: only names that start with one of its parts.
+    pub(crate) fn new(mode: Mode, filter: Option<&str>) -> Self {
+        let all: Vec<_> =
+            Code::values().filter(|&code| is_tested(mode, code) && matches(code, filter)).collect();
+        let common = all.iter().copied().filter(|&code| is_common(code)).collect();
+        Self { mode, all, common }
+    }
+}
+
+fn is_common(code: Code) -> bool {
+    let names = [
+        Mnemonic::Add,
+        Mnemonic::Adc,
+        Mnemonic::Sub,
+        Mnemonic::Sbb,
+        Mnemonic::And,
+        Mnemonic::Or,
+        Mnemonic::Xor,
+        Mnemonic::Cmp,
+        Mnemonic::Test,
+        Mnemonic::Inc,
+        Mnemonic::Dec,
+        Mnemonic::Neg,
+        Mnemonic::Shl,
+        Mnemonic::Shr,
+        Mnemonic::Sar,
+        Mnemonic::Bt,
+        Mnemonic::Mov,
+        Mnemonic::Movzx,
+        Mnemonic::Movsx,
+        Mnemonic::Lea,
+        Mnemonic::Push,
+        Mnemonic::Pop,
+    ];
+    let conditional = code.is_jcc_short_or_near() || format!("{:?}", code.mnemonic()).starts_with("Set");
+    names.contains(&code.mnemonic()) || conditional
 }
 
 fn matches(code: Code, filter: Option<&str>) -> bool {
@@ -114,17 +160,19 @@ fn matches(code: Code, filter: Option<&str>) -> bool {
     })
 }
 
-fn is_tested(code: Code) -> bool {
+fn is_tested(mode: Mode, code: Code) -> bool {
     let op = code.op_code();
     let mnemonic = code.mnemonic();
     let privileged = PRIVILEGED.contains(&mnemonic);
+    let available = match mode {
+        Mode::Long => op.mode64() && op.intel_decoder64() && op.amd_decoder64(),
+        Mode::Compatibility => op.mode32() && op.intel_decoder32() && op.amd_decoder32(),
+    };
     op.is_instruction()
-        && op.mode64()
+        && available
         && op.encoding() == EncodingKind::Legacy
         && !op.fwait()
         && op.decoder_option() == 0
-        && op.intel_decoder64()
-        && op.amd_decoder64()
         && (privileged || code.cpuid_features().iter().all(|feature| FEATURES.contains(feature)))
         && (privileged || !op.is_privileged())
         && !is_far(code)
@@ -133,7 +181,9 @@ fn is_tested(code: Code) -> bool {
             code,
             Code::Reservednop_rm16_r16_0F0D | Code::Reservednop_rm32_r32_0F0D | Code::Reservednop_rm64_r64_0F0D
         )
-        && !matches!(code, Code::Retnw | Code::Retnw_imm16)
+        && !matches!(code, Code::Retnw | Code::Retnw_imm16 | Code::Call_rm16 | Code::Jmp_rm16)
+        // Leaves the upper half of the slot alone on Intel's processors, zeroes it on AMD's.
+        && !(op.operand_size() == 32 && mnemonic == Mnemonic::Push && is_segment_push(code))
         // Reads 2 bytes on Intel's processors, 4 on AMD's.
         && code != Code::Movsxd_r16_rm16
         && !LEFT_OUT.iter().any(|(_, all)| all.contains(&mnemonic))
@@ -141,11 +191,29 @@ fn is_tested(code: Code) -> bool {
         && op.op0_kind() != OpCodeOperandKind::seg_reg
 }
 
+fn is_segment_push(code: Code) -> bool {
+    matches!(
+        code.op_code().op0_kind(),
+        OpCodeOperandKind::es
+            | OpCodeOperandKind::cs
+            | OpCodeOperandKind::ss
+            | OpCodeOperandKind::ds
+            | OpCodeOperandKind::fs
+            | OpCodeOperandKind::gs
+    )
+}
+
 /// Far pointers, segment registers as destinations, control and debug registers.
 fn is_left_out(kind: OpCodeOperandKind, mnemonic: Mnemonic) -> bool {
     match kind {
         OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2 => true,
-        OpCodeOperandKind::fs | OpCodeOperandKind::gs => mnemonic == Mnemonic::Pop,
+        // To the first 64 KiB.
+        OpCodeOperandKind::br16_1 | OpCodeOperandKind::br16_2 => true,
+        OpCodeOperandKind::es
+        | OpCodeOperandKind::ss
+        | OpCodeOperandKind::ds
+        | OpCodeOperandKind::fs
+        | OpCodeOperandKind::gs => mnemonic == Mnemonic::Pop,
         _ => false,
     }
 }

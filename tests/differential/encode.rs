@@ -1,12 +1,13 @@
 //! Bytes for an encoding: prefixes, ModRM and displacement at random, whatever decodes to it.
 
 use iced_x86::{
-    Code, ConstantOffsets, Decoder, DecoderOptions, Instruction, MandatoryPrefix, OpCodeTableKind, OpKind,
-    Register,
+    Code, CodeSize, ConstantOffsets, Decoder, DecoderOptions, FlowControl, Instruction, MandatoryPrefix,
+    OpCodeTableKind, OpKind, Register,
 };
 
 use crate::known;
 use crate::random::Random;
+use crate::state::Mode;
 
 /// The longest instruction, bytes.
 pub(crate) const LONGEST: usize = 15;
@@ -25,14 +26,15 @@ impl Encoded {
     /// Decodes again after the bytes were changed.
     pub(crate) fn refresh(&mut self) {
         let at = self.insn.ip();
-        if let Some(fresh) = decode(&self.bytes, at) {
+        let mode = if self.insn.code_size() == CodeSize::Code32 { Mode::Compatibility } else { Mode::Long };
+        if let Some(fresh) = decode(mode, &self.bytes, at) {
             *self = fresh;
         }
     }
 }
 
-fn decode(bytes: &[u8], at: u64) -> Option<Encoded> {
-    let mut decoder = Decoder::with_ip(64, bytes, at, DecoderOptions::NONE);
+fn decode(mode: Mode, bytes: &[u8], at: u64) -> Option<Encoded> {
+    let mut decoder = Decoder::with_ip(mode.bits(), bytes, at, DecoderOptions::NONE);
     let insn = decoder.decode();
     if insn.is_invalid() {
         return None;
@@ -42,10 +44,11 @@ fn decode(bytes: &[u8], at: u64) -> Option<Encoded> {
 }
 
 /// Bytes at random that decode to `code` at address `at`.
-pub(crate) fn encode(code: Code, at: u64, random: &mut Random) -> Option<Encoded> {
+pub(crate) fn encode(mode: Mode, code: Code, at: u64, random: &mut Random) -> Option<Encoded> {
     (0..ATTEMPTS).find_map(|_| {
-        let encoded = decode(&attempt(code, random), at)?;
-        let right = encoded.insn.code() == code && !uses_fs(&encoded.insn)
+        let encoded = decode(mode, &attempt(mode, code, random), at)?;
+        let right = encoded.insn.code() == code
+            && !uses_fs(&encoded.insn)
             && !known::decoded_otherwise(&encoded.insn, &encoded.bytes);
         right.then_some(encoded)
     })
@@ -67,7 +70,7 @@ fn uses_fs(insn: &Instruction) -> bool {
     memory && insn.memory_segment() == Register::FS
 }
 
-fn attempt(code: Code, random: &mut Random) -> Vec<u8> {
+fn attempt(mode: Mode, code: Code, random: &mut Random) -> Vec<u8> {
     let op = code.op_code();
     let mut bytes = Vec::with_capacity(32);
     match op.mandatory_prefix() {
@@ -80,7 +83,8 @@ fn attempt(code: Code, random: &mut Random) -> Vec<u8> {
     if op.operand_size() == 16 {
         bytes.push(0x66);
     }
-    if op.address_size() == 32 || random.one_in(8) {
+    let other_size = if mode == Mode::Long { 32 } else { 16 };
+    if op.address_size() == other_size || random.one_in(8) {
         bytes.push(0x67);
     }
     if op.can_use_lock_prefix() && random.one_in(3) {
@@ -97,11 +101,27 @@ fn attempt(code: Code, random: &mut Random) -> Vec<u8> {
         2 => bytes.push(random.pick(&[0x2e, 0x36, 0x3e, 0x26])),
         _ => {}
     }
+    let plain =
+        op.mandatory_prefix() == MandatoryPrefix::None || op.mandatory_prefix() == MandatoryPrefix::PNP;
+    if plain && !string {
+        // Prefixes without a meaning for the instruction, if it is still the same with them.
+        match random.below(64) {
+            0 => bytes.push(0xf2),
+            1 => bytes.push(0xf3),
+            2 if code.flow_control() == FlowControl::Next => bytes.push(0x66),
+            _ => {}
+        }
+    }
     for i in (1..bytes.len()).rev() {
         bytes.swap(i, random.below(i as u64 + 1) as usize);
     }
+    let rex = mode == Mode::Long;
+    if rex && !bytes.is_empty() && random.one_in(32) {
+        // Ignored: only a REX prefix right before the opcode counts.
+        bytes.insert(0, 0x40 | random.next() as u8 & 15);
+    }
     let w = wide || op.w() == 1 || (op.is_wig() && random.one_in(8));
-    if w || random.one_in(2) {
+    if rex && (w || random.one_in(2)) {
         bytes.push(0x40 | u8::from(w) << 3 | random.next() as u8 & 7);
     }
     match op.table() {

@@ -8,7 +8,7 @@ use engine::{
 use vm_memory::VolatileMemory;
 
 use crate::state::{
-    CODE, CODE_SIZE, End, Fault, GS_BASE, Image, Outcome, Program, State, USER_CS, USER_SS, WINDOW,
+    CODE, CODE_SIZE, End, Fault, GS_BASE, Image, Mode, Outcome, Program, State, USER_DATA, WINDOW,
     WINDOW_SIZE, WRITABLE,
 };
 
@@ -80,13 +80,11 @@ impl Guest {
         cpu.set_cr(4, 0x5_06e8);
         cpu.set_efer(0xd01);
         cpu.set_xcr0(3);
-        let code = Segment { selector: USER_CS, base: 0, limit: u32::MAX, access_rights: 0xa0fb };
-        let stack = Segment { selector: USER_SS, base: 0, limit: u32::MAX, access_rights: 0xc0f3 };
-        cpu.set_segment(SegmentRegister::Cs, code);
-        cpu.set_segment(SegmentRegister::Ss, stack);
-        for register in [SegmentRegister::Ds, SegmentRegister::Es, SegmentRegister::Fs] {
-            cpu.set_segment(register, Segment::null(0));
+        let data = Segment { selector: USER_DATA, base: 0, limit: u32::MAX, access_rights: 0xc0f3 };
+        for register in [SegmentRegister::Ss, SegmentRegister::Ds, SegmentRegister::Es] {
+            cpu.set_segment(register, data);
         }
+        cpu.set_segment(SegmentRegister::Fs, Segment::null(0));
         // Too short for a map of I/O permissions.
         let task = Segment { selector: 0x40, base: 0, limit: 0x40, access_rights: 0x8b };
         cpu.set_segment(SegmentRegister::Tr, task);
@@ -119,6 +117,13 @@ impl Guest {
             self.store(code(landing), &[0x0f, 0xa2]);
         }
         let cpu = &mut self.engine.cpu;
+        let access_rights = match program.mode {
+            Mode::Long => 0xa0fb,
+            Mode::Compatibility => 0xc0fb,
+        };
+        let selector = program.mode.code_segment();
+        let segment = Segment { selector, base: 0, limit: u32::MAX, access_rights };
+        cpu.set_segment(SegmentRegister::Cs, segment);
         for number in 0..16 {
             cpu.set_gpr(number, state.gpr[number as usize]);
         }

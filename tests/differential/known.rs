@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, CpuidFeature, Instruction, Mnemonic, OpKind};
 
-use crate::state::Fault;
+use crate::state::{Fault, flag};
 
 /// How much of an instruction's outcome is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,11 +69,21 @@ pub(crate) fn same_fault(insn: &Instruction, host: &Fault, engine: &Fault) -> bo
     let (pf, ac) = (14, 17);
     let misaligned = |one: &Fault, other: &Fault| one.vector == ac && [12, 13, pf].contains(&other.vector);
     // CMPS: which of its two operands is read first.
-    let either = matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
-        && insn.is_string_instruction();
+    let either =
+        matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
+            && insn.is_string_instruction();
     // CALL to a non-canonical address: Intel's processors find that before they write the return address.
     let call = insn.is_call_near_indirect() && engine.vector == 13 && [12, pf].contains(&host.vector);
+    // In compatibility mode the engine looks at a segment before it looks for a pending x87 exception.
+    let early = host.vector == 16 && [12, 13].contains(&engine.vector);
+    // POP to memory through a segment that refuses: the engine looks at the segment before it reads the stack.
+    let popped = insn.mnemonic() == Mnemonic::Pop && host.vector == pf && [12, 13].contains(&engine.vector);
+    // An access across the end of a segment of 4 GiB: faults or wraps (SDM vol. 3, 5.3).
+    let around = [12, 13].contains(&host.vector) && engine.vector == pf && engine.address | 15 == 0xffff_ffff;
     host == engine
+        || early
+        || popped
+        || around
         || call
         || misaligned(host, engine)
         || misaligned(engine, host)
@@ -104,7 +114,17 @@ pub(crate) fn may_wait(insn: &Instruction) -> bool {
 /// Does the processor see another instruction than the decoder does?
 pub(crate) fn decoded_otherwise(insn: &Instruction, bytes: &[u8]) -> bool {
     // F3 REX.B 90 exchanges R8 and RAX.
-    insn.mnemonic() == Mnemonic::Pause && bytes.iter().any(|byte| byte & 0xf1 == 0x41)
+    let pause = insn.mnemonic() == Mnemonic::Pause && bytes.iter().any(|byte| byte & 0xf1 == 0x41);
+    // AMD's processors take the condition of LOOPE and LOOPNE from a repeat prefix.
+    let looping = insn.is_loopcc() && bytes.iter().any(|byte| matches!(byte, 0xf2 | 0xf3));
+    // ARPL that changes nothing writes nothing on AMD's processors, so that a code segment will do.
+    let adjusts = insn.mnemonic() == Mnemonic::Arpl && insn.has_segment_prefix();
+    pause || looping || adjusts
+}
+
+/// Are the registers left in between when the instruction faults? POPA has loaded some on AMD's processors.
+pub(crate) fn leaves_registers(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), Mnemonic::Popa | Mnemonic::Popad)
 }
 
 /// The rule for an instruction.
@@ -153,9 +173,9 @@ pub(crate) fn may_leave_flags(insn: &Instruction) -> bool {
     by_count || insn.is_string_instruction()
 }
 
-/// Flags that are undefined beyond what the decoder's tables say.
-pub(crate) fn undefined_flags(_insn: &Instruction) -> u64 {
-    0
+/// Flags that are read beyond what the decoder's tables say: they forget the carry of RCL and RCR by an immediate 1.
+pub(crate) fn read_flags(insn: &Instruction) -> u64 {
+    if matches!(insn.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr) { flag::CF } else { 0 }
 }
 
 /// Is the destination undefined?

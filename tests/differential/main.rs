@@ -25,10 +25,11 @@ mod values;
 
 use campaign::{Campaign, unreached};
 use case::Shape;
+use state::Mode;
 
 /// Runs a campaign where there is a host to compare with.
-fn run(shape: Shape, cases: u64) {
-    match Campaign::from_environment(shape, cases).run() {
+fn run(mode: Mode, shape: Shape, cases: u64) {
+    match Campaign::from_environment(mode, shape, cases).run() {
         Some(summary) => summary.check(),
         None => println!("this host cannot run the guest's instructions: nothing was compared"),
     }
@@ -36,22 +37,35 @@ fn run(shape: Shape, cases: u64) {
 
 #[test]
 fn single_instructions() {
-    run(Shape::Single, 400_000);
+    run(Mode::Long, Shape::Single, 300_000);
 }
 
 #[test]
 fn sequences() {
-    run(Shape::Sequence, 100_000);
+    run(Mode::Long, Shape::Sequence, 150_000);
+}
+
+#[test]
+fn compatibility_instructions() {
+    run(Mode::Compatibility, Shape::Single, 150_000);
+}
+
+#[test]
+fn compatibility_sequences() {
+    run(Mode::Compatibility, Shape::Sequence, 75_000);
 }
 
 #[test]
 fn every_encoding_is_reached() {
-    assert_eq!(unreached(8), []);
+    assert_eq!(unreached(Mode::Long, 8), []);
+    assert_eq!(unreached(Mode::Compatibility, 8), []);
 }
 
 #[test]
 #[ignore = "takes minutes; RVMM_DIFF_SEED and RVMM_DIFF_CASES choose what runs"]
 fn millions() {
-    run(Shape::Single, 5_000_000);
-    run(Shape::Sequence, 2_000_000);
+    for mode in [Mode::Long, Mode::Compatibility] {
+        run(mode, Shape::Single, 5_000_000);
+        run(mode, Shape::Sequence, 2_000_000);
+    }
 }

@@ -12,10 +12,8 @@ pub(crate) const CODE: u64 = 0x1010_0000;
 pub(crate) const CODE_SIZE: usize = 0x2000;
 /// Base of GS.
 pub(crate) const GS_BASE: u64 = 0x0123_4560;
-/// Selectors of a 64-bit Linux process.
-pub(crate) const USER_CS: u16 = 0x33;
-/// See [`USER_CS`].
-pub(crate) const USER_SS: u16 = 0x2b;
+/// Selector of the data segment in a Linux process.
+pub(crate) const USER_DATA: u16 = 0x2b;
 
 /// Bits of RFLAGS.
 pub(crate) mod flag {
@@ -144,9 +142,37 @@ pub(crate) struct Outcome {
     pub(crate) end: End,
 }
 
+/// The mode of the processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// 64-bit mode.
+    Long,
+    /// Compatibility mode with 32-bit code: what 32-bit protected mode does, with flat segments.
+    Compatibility,
+}
+
+impl Mode {
+    /// Default width of addresses.
+    pub(crate) fn bits(self) -> u32 {
+        match self {
+            Self::Long => 64,
+            Self::Compatibility => 32,
+        }
+    }
+
+    /// Selector of its code segment in a Linux process.
+    pub(crate) fn code_segment(self) -> u16 {
+        match self {
+            Self::Long => 0x33,
+            Self::Compatibility => 0x23,
+        }
+    }
+}
+
 /// The code of a case.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
+    pub(crate) mode: Mode,
     /// Linear address of the first byte.
     pub(crate) start: u64,
     pub(crate) bytes: Vec<u8>,

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tempfile::TempDir;
 
@@ -43,6 +45,7 @@ impl Guest {
 
     /// `rvmm boot` of this guest, with a time limit that no test should reach.
     pub(crate) fn boot(&self, flags: &[&str]) -> Command {
+        default_signals();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rvmm"));
         command
             .args(["boot", "--memory", "32M", "--debug-exit-port", "0xf4", "--kernel"])
@@ -53,6 +56,18 @@ impl Guest {
         command.args(flags).env_remove("RVMM_LOG").stdin(Stdio::null());
         command
     }
+}
+
+/// What this process ignores its children ignore, too; what it handles is theirs by default. A shell starts
+/// background jobs with SIGINT and SIGQUIT ignored.
+fn default_signals() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGQUIT] {
+            let always = Arc::new(AtomicBool::new(true));
+            signal_hook::flag::register_conditional_default(signal, always).unwrap();
+        }
+    });
 }
 
 /// A 64-bit x86 ELF executable with one loaded segment.

@@ -325,3 +325,7 @@ fn act(cpu: &mut Cpu, cache: &mut BlockCache, messages: &[Message]) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "engine_test.rs"]
+mod engine_test;

@@ -231,9 +231,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Self::Socket { path, .. } = self {
+        match self {
             // Ours since it was bound; if somebody removed it, all is well.
-            let _ = std::fs::remove_file(path);
+            Self::Socket { path, .. } => drop(std::fs::remove_file(path)),
+            // Others may hold it too, to restore it in a panic.
+            Self::Stdio { terminal, .. } => terminal.restore(),
+            Self::Pty { .. } | Self::File { .. } | Self::Null => {}
         }
     }
 }

@@ -125,7 +125,9 @@ impl Platform {
         ports.attach("ACPI PM", &port::ACPI_PM, pm.clone())?;
         ports.attach("PCI configuration", &port::PCI_CONFIG, pci_ports.clone())?;
         if let Some(base) = debug_exit_port {
-            let window = PortWindow { base, len: 1, first_offset: 0, native: Width::Four };
+            // Four ports, so that a write of any width is one write.
+            let len = (u16::MAX - base).min(3) + 1;
+            let window = PortWindow { base, len, first_offset: 0, native: Width::Four };
             ports.attach("debug exit", &[window], Arc::new(Mutex::new(DebugExit::new(events))))?;
         }
         mmio.attach("I/O APIC", mmio::IO_APIC, io_apic.clone())?;
@@ -261,7 +263,7 @@ pub(crate) fn acpi_config(cpus: u32) -> AcpiConfig {
 }
 
 /// I/O ports for PCI BARs.
-const PCI_IO: (u16, u16) = (0x1000, 0xffff);
+const PCI_IO: (u16, u16) = (0xc000, 0xffff);
 /// I/O APIC pins of INTA# to INTD#.
 const PCI_INTX: [u32; 4] = [16, 17, 18, 19];
 

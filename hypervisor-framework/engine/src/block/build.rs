@@ -94,9 +94,6 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
         let op = Op { len: 0, ..end.op(fall) };
         end.push_end(op);
     }
-    if !mode.has(Mode::SINGLE) {
-        instructions::optimise(&mut ops);
-    }
     let block = Block {
         ops: ops.into_boxed_slice(),
         offset: page_offset as u16,

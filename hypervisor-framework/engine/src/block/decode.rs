@@ -195,7 +195,10 @@ impl<'a> Translator<'a> {
         } else {
             4
         };
-        let flat = self.mode.has(Mode::FLAT) && address.dst <= SegmentRegister::Ds as u8;
+        // A flat code segment can be read, but not written.
+        let flat = self.mode.has(Mode::FLAT)
+            && address.dst <= SegmentRegister::Ds as u8
+            && address.dst != SegmentRegister::Cs as u8;
         if !self.mode.is64() && !flat {
             address.exec = address_checked;
             // What the access does decides which rights matter; the size is for the limit.
@@ -214,9 +217,10 @@ impl<'a> Translator<'a> {
 fn access_of(insn: &Instruction) -> (bool, u32) {
     let mut factory = iced_x86::InstructionInfoFactory::new();
     let info = factory.info(insn);
-    let writes = info.used_memory().iter().any(|memory| {
+    // The operand alone: PUSH and CALL write to the stack as well.
+    let writes = (0..insn.op_count()).filter(|&i| insn.op_kind(i) == OpKind::Memory).any(|i| {
         matches!(
-            memory.access(),
+            info.op_access(i),
             iced_x86::OpAccess::Write
                 | iced_x86::OpAccess::ReadWrite
                 | iced_x86::OpAccess::CondWrite
@@ -258,6 +262,8 @@ fn address_checked(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
     let write = op.disp >> 16 != 0;
     let size = (op.disp & 0xffff) as u32;
     let segment = cpu.segments[op.dst as usize & 7];
+    // Real mode knows limits, but no types: code can be written through CS.
+    let write = write && !(cpu.mode.has(Mode::REAL) && segment.kind() & 8 != 0);
     if !segment_allows(&segment, offset, size, write) {
         cpu.cause = TrapCause::BadAddress;
         return cpu.trapped(op, rest);

@@ -1,10 +1,12 @@
 //! BT, BTS, BTR, BTC, BSF, BSR, POPCNT.
 
-use iced_x86::{Mnemonic, OpKind};
+use iced_x86::{Mnemonic, OpKind, Register};
 
 use super::arithmetic::{set_zero, sign_extend, sized};
 use super::operand_size;
-use crate::block::{Dst, Exec, Flow, LockedMem, Mem, Op, Place, Reg, Source, Translator, then};
+use crate::block::{
+    Dst, Exec, Flow, LockedMem, Mem, Op, Place, Reg, Source, Translator, segment_number, then,
+};
 use crate::cpu::{Cpu, Trap};
 use crate::memory::Scalar;
 
@@ -42,12 +44,41 @@ fn apply<T: Scalar, D: Place, const KIND: u8>(cpu: &mut Cpu, op: &Op, number: u6
 fn bit_string<T: Scalar, D: Place, const KIND: u8>(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
     let number = sign_extend(cpu.reg::<T>(op.src));
     let step = (number as i64 >> (3 + T::SIZE.trailing_zeros())).wrapping_mul(T::SIZE as i64);
-    let address = cpu.wrap(cpu.address(op).wrapping_add(step as u64));
+    let address = match moved_address(cpu, op, step as u64) {
+        Ok(address) => address,
+        Err(Trap) => return cpu.trapped(op, rest),
+    };
     cpu.set_slot(crate::cpu::slot::ADDRESS, address);
     let moved =
         Op { base: crate::cpu::slot::ADDRESS, index: crate::cpu::slot::ZERO, scale: 0, disp: 0, ..*op };
     let outcome = apply::<T, D, KIND>(cpu, &moved, number);
     then(cpu, op, rest, outcome)
+}
+
+/// The linear address of an operand, moved by `step` bytes. `imm`: the segment, and the mask of a short address size, within which the offset wraps; 0 where it cannot.
+#[inline(always)]
+fn moved_address(cpu: &mut Cpu, op: &Op, step: u64) -> Result<u64, Trap> {
+    let address = cpu.address(op);
+    if op.imm == 0 {
+        return Ok(cpu.wrap(address.wrapping_add(step)));
+    }
+    let (segment, mask) = ((op.imm >> 32) as u8, op.imm & 0xffff_ffff);
+    let base = if cpu.mode.is64() && !matches!(segment, 4 | 5) { 0 } else { cpu.segment_base(segment) };
+    Ok(cpu.wrap((address.wrapping_sub(base).wrapping_add(step) & mask).wrapping_add(base)))
+}
+
+/// See [`moved_address`].
+fn short_address(t: &Translator<'_>) -> u64 {
+    let (base, index) = (t.insn.memory_base(), t.insn.memory_index());
+    let any = |test: fn(Register) -> bool| test(base) || test(index);
+    let mask = if any(Register::is_gpr16) {
+        0xffff
+    } else if t.mode.is64() && (any(Register::is_gpr32) || base == Register::EIP) {
+        0xffff_ffff
+    } else {
+        return 0;
+    };
+    u64::from(segment_number(t.insn.memory_segment())) << 32 | mask
 }
 
 struct Immediate;
@@ -87,6 +118,7 @@ fn translate_bit<const KIND: u8>(t: &mut Translator<'_>) {
     }
     if by_register {
         op.src = t.register(1);
+        op.imm = if t.is_memory(0) { short_address(t) } else { 0 };
     } else {
         op.imm = t.immediate(1);
     }

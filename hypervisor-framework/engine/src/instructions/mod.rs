@@ -13,6 +13,7 @@ mod moves;
 mod multiply;
 mod ports;
 mod segments;
+mod selectors;
 mod shifts;
 pub(crate) mod sse;
 mod stack;
@@ -28,7 +29,7 @@ use crate::cpu::{Cpu, Trap};
 
 /// Translates one instruction. What no family knows raises #UD when executed.
 pub(crate) fn translate(t: &mut Translator<'_>) {
-    let families: [fn(&mut Translator<'_>) -> bool; 18] = [
+    let families: [fn(&mut Translator<'_>) -> bool; 19] = [
         moves::translate,
         arithmetic::translate,
         branches::translate,
@@ -45,6 +46,7 @@ pub(crate) fn translate(t: &mut Translator<'_>) {
         system::translate,
         system_calls::translate,
         far::translate,
+        selectors::translate,
         x87::translate,
         decimal::translate,
     ];
@@ -69,6 +71,3 @@ fn operand_size(insn: &Instruction, operand: u32) -> usize {
         _ => 8,
     }
 }
-
-/// Rewrites a finished block: fuses and simplifies micro-ops.
-pub(crate) fn optimise(_ops: &mut Vec<Op>) {}

@@ -4,7 +4,9 @@ use iced_x86::{Mnemonic, OpKind, Register};
 
 use super::arithmetic::{sign_extend, sized};
 use super::operand_size;
-use crate::block::{Exec, Flow, LockedMem, Op, Place, Translator, exec, next, then};
+use super::strings::element_address;
+use crate::SegmentRegister;
+use crate::block::{Exec, Flow, LockedMem, Op, Place, Translator, exec, next, segment_number, then};
 use crate::cpu::{Cpu, Trap, gpr};
 use crate::memory::Scalar;
 
@@ -139,19 +141,26 @@ fn bswap<T: Scalar>(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
     next(cpu, rest)
 }
 
+/// `imm`: mask of the address size; `index`: the segment. BX plus AL wraps at the address size.
 fn xlat(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    let address = cpu.wrap(cpu.address(op).wrapping_add(cpu.reg::<u8>(gpr::RAX).into()));
+    let offset = cpu.slot(gpr::RBX).wrapping_add(cpu.reg::<u8>(gpr::RAX).into()) & op.imm;
+    let address = element_address(cpu, op.index, offset, 1, false)?;
     let value: u8 = cpu.load(address)?;
     cpu.set_reg(gpr::RAX, value);
     Ok(())
 }
 
-/// The index is AL alone, so it is added by the executor.
 fn translate_xlat(t: &mut Translator<'_>) {
-    let mut insn = *t.insn;
-    insn.set_memory_index(Register::None);
     let mut op = t.op(exec!(xlat));
-    t.memory_of(&insn, &mut op);
+    op.index = segment_number(t.insn.memory_segment());
+    op.imm = match t.insn.memory_base() {
+        Register::BX => 0xffff,
+        Register::EBX => 0xffff_ffff,
+        _ => u64::MAX,
+    };
+    if op.index == SegmentRegister::Ss as u8 && !t.mode.is64() {
+        op.flags |= Op::STACK_SEGMENT;
+    }
     t.push(op);
 }
 

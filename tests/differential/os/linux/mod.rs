@@ -9,8 +9,8 @@ use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::state::{
-    CODE, CODE_SIZE, End, Fault, GS_BASE, Image, LANDINGS, Outcome, Program, State, WINDOW, WINDOW_SIZE,
-    WRITABLE,
+    CODE, CODE_SIZE, End, Fault, GS_BASE, Image, LANDINGS, Mode, Outcome, Program, State, USER_DATA, WINDOW,
+    WINDOW_SIZE, WRITABLE,
 };
 use trampoline::{AREA, FAULT, differential_enter, differential_landings};
 
@@ -18,6 +18,8 @@ use trampoline::{AREA, FAULT, differential_enter, differential_landings};
 const GUARD: usize = 0x5_0000;
 /// Bytes of the code pages with the one that leads out of them.
 const MAPPED_CODE: usize = CODE_SIZE + 0x1000;
+/// Offset of the exits of 32-bit code in that page.
+const COMPATIBILITY_EXITS: usize = 0x100;
 /// `arch_prctl` function: sets the base of GS.
 const ARCH_SET_GS: i32 = 0x1001;
 
@@ -47,6 +49,10 @@ impl Native {
         assert!(signals::install(), "a signal stack can be set");
         // SAFETY: nothing in a Rust process uses GS.
         unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, GS_BASE) };
+        // SAFETY: 64-bit code does not use DS and ES; 32-bit code needs them.
+        unsafe {
+            std::arch::asm!("mov ds, {0:x}", "mov es, {0:x}", in(reg) USER_DATA, options(nomem, nostack, preserves_flags));
+        }
         Some(Self { _one: one, code })
     }
 
@@ -79,7 +85,11 @@ impl Native {
         self.put_code(program.start, &program.bytes);
         assert!(program.landings.len() <= LANDINGS, "too many landings");
         for (number, at) in [program.end()].iter().chain(&program.landings).enumerate() {
-            let distance = (CODE + CODE_SIZE as u64 + 16 * number as u64).wrapping_sub(at + 5) as u32;
+            let exit = match program.mode {
+                Mode::Long => 16 * number,
+                Mode::Compatibility => COMPATIBILITY_EXITS + 16 * number,
+            };
+            let distance = (CODE + CODE_SIZE as u64 + exit as u64).wrapping_sub(at + 5) as u32;
             self.put_code(*at, &[0xe9]);
             self.put_code(at + 1, &distance.to_le_bytes());
         }
@@ -89,7 +99,8 @@ impl Native {
             (*area).image = state.image.0;
             (*area).gpr = state.gpr;
             (*area).rflags = state.rflags;
-            (*area).rip = state.rip;
+            (*area).entry = state.rip as u32;
+            (*area).entry_segment = program.mode.code_segment();
         }
         differential_enter();
         // SAFETY: the case is over.
@@ -133,6 +144,12 @@ unsafe fn make_exits(page: *mut u8) {
         jump[8..].copy_from_slice(&target.to_le_bytes());
         // SAFETY: as the caller says.
         unsafe { ptr::copy_nonoverlapping(jump.as_ptr(), page.add(16 * number), jump.len()) };
+        // From 32-bit code: a far jump to the one above.
+        let mut jump = [0xea, 0, 0, 0, 0, Mode::Long.code_segment() as u8, 0];
+        jump[1..5].copy_from_slice(&(CODE as u32 + (CODE_SIZE + 16 * number) as u32).to_le_bytes());
+        let at = COMPATIBILITY_EXITS + 16 * number;
+        // SAFETY: as the caller says.
+        unsafe { ptr::copy_nonoverlapping(jump.as_ptr(), page.add(at), jump.len()) };
     }
 }
 

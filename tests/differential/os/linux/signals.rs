@@ -4,6 +4,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 
+use crate::state::Mode;
+
 use super::trampoline::{AREA, FAULT, differential_resume};
 
 const SIGNALS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
@@ -84,6 +86,8 @@ extern "C" fn on_signal(signal: i32, _info: *mut libc::siginfo_t, context: *mut 
         gregs[libc::REG_RIP as usize] = (&raw const differential_resume) as i64;
         gregs[libc::REG_RSP as usize] = (*area).host_stack as i64;
         gregs[libc::REG_EFL as usize] = 0x202;
+        let segments = &mut gregs[libc::REG_CSGSFS as usize];
+        *segments = *segments & !0xffff | i64::from(Mode::Long.code_segment());
     }
 }
 

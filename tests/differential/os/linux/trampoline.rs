@@ -10,6 +10,7 @@ pub(super) struct Area {
     /// By ModRM number.
     pub(super) gpr: [u64; 16],
     pub(super) rflags: u64,
+    /// Where the case starts or ended.
     pub(super) rip: u64,
     /// The host's stack pointer while the case runs.
     pub(super) host_stack: u64,
@@ -20,6 +21,9 @@ pub(super) struct Area {
     pub(super) fault_address: u64,
     /// 1 while the case runs.
     pub(super) active: u64,
+    /// Where the case starts, and its code segment: a far pointer.
+    pub(super) entry: u32,
+    pub(super) entry_segment: u16,
 }
 
 /// See [`Area::landing`].
@@ -43,6 +47,8 @@ pub(super) static AREA: Shared = Shared(UnsafeCell::new(Area {
     fault_error: 0,
     fault_address: 0,
     active: 0,
+    entry: 0,
+    entry_segment: 0,
 }));
 
 std::arch::global_asm!(
@@ -77,7 +83,7 @@ std::arch::global_asm!(
     "mov r13, [rip + {area} + 616]",
     "mov r14, [rip + {area} + 624]",
     "mov r15, [rip + {area} + 632]",
-    "jmp qword ptr [rip + {area} + 648]",
+    "jmp fword ptr [rip + {area} + 704]",
     // Landings: 16 bytes each.
     ".balign 16",
     ".globl differential_landings",
@@ -142,6 +148,8 @@ const _: () = {
     assert!(std::mem::offset_of!(Area, host_stack) == 656);
     assert!(std::mem::offset_of!(Area, landing) == 664);
     assert!(std::mem::offset_of!(Area, active) == 696);
+    assert!(std::mem::offset_of!(Area, entry) == 704);
+    assert!(std::mem::offset_of!(Area, entry_segment) == 708);
 };
 
 unsafe extern "C" {

@@ -50,8 +50,7 @@ impl Window {
             Exception::general_protection()
         };
         if self.mode.code == CodeSize::Bits64 {
-            let base = if matches!(self.segment, Segment::Fs | Segment::Gs) { self.state.base } else { 0 };
-            let linear = base.wrapping_add(offset);
+            let linear = self.state.base.wrapping_add(offset);
             let last = linear.wrapping_add(length.saturating_sub(1));
             let bits = self.mode.linear_bits;
             return if canonical(linear, bits) && canonical(last, bits) { Ok(linear) } else { Err(fault) };
@@ -85,11 +84,6 @@ impl Window {
     pub(super) fn big(&self) -> bool {
         self.state.rights & BIG != 0
     }
-
-    /// The visible selector.
-    pub(super) fn selector(&self) -> u16 {
-        self.state.selector
-    }
 }
 
 /// iced's name of a segment register.
@@ -107,8 +101,24 @@ pub(super) fn segment_of(register: Register) -> Option<Segment> {
 
 impl<C: GuestContext> Emulation<'_, C> {
     pub(super) fn window(&mut self, segment: Segment) -> Result<Window, Stop<C::Error>> {
-        let state = self.context.segment(segment).map_err(Stop::Context)?;
+        let based = self.mode.code != CodeSize::Bits64 || matches!(segment, Segment::Fs | Segment::Gs);
+        // Nothing of a flat segment counts; asking for it costs a provider four reads.
+        let state =
+            if based { self.context.segment(segment).map_err(Stop::Context)? } else { SegmentState::FLAT };
         Ok(Window { segment, state, mode: self.mode })
+    }
+
+    /// The segment of the ModRM, moffs or string source operand. In 64-bit mode prefixes other than FS and GS do not
+    /// count, not even for which fault a bad address raises.
+    pub(super) fn memory_segment(&self) -> Result<Segment, Unsupported> {
+        let instruction = &self.instruction;
+        let flat =
+            matches!(instruction.segment_prefix(), Register::ES | Register::CS | Register::SS | Register::DS);
+        if self.mode.code == CodeSize::Bits64 && flat {
+            let stack = matches!(gpr_number(instruction.memory_base()), Some(4 | 5));
+            return Ok(if stack { Segment::Ss } else { Segment::Ds });
+        }
+        segment_of(instruction.memory_segment()).ok_or(Unsupported::Instruction)
     }
 
     /// The segment and offset of the ModRM or moffs operand. `rsp` stands for RSP where POP has moved it already.
@@ -117,7 +127,7 @@ impl<C: GuestContext> Emulation<'_, C> {
         rsp: Option<u64>,
     ) -> Result<(Segment, u64, u8), Stop<C::Error>> {
         let instruction = self.instruction;
-        let segment = segment_of(instruction.memory_segment()).ok_or(Unsupported::Instruction)?;
+        let segment = self.memory_segment()?;
         if instruction.is_ip_rel_memory_operand() {
             let size = if instruction.memory_base() == Register::EIP { 4 } else { 8 };
             return Ok((segment, instruction.ip_rel_memory_address() & offset_mask(size), size));

@@ -33,6 +33,11 @@ pub struct SegmentState {
     pub rights: u32,
 }
 
+impl SegmentState {
+    /// What 64-bit mode makes of every segment but FS and GS.
+    pub(super) const FLAT: Self = Self { selector: 0, base: 0, limit: u32::MAX, rights: 0xc093 };
+}
+
 /// Default operand and address size of the code segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeSize {

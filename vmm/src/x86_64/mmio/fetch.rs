@@ -27,12 +27,12 @@ pub(super) fn fetch<C: GuestContext>(
     rip: u64,
     bytes: &mut Vec<u8>,
 ) -> Result<Fetched, Stop<C::Error>> {
-    let cs = context.segment(Segment::Cs).map_err(Stop::Context)?;
     let (bitness, base, rip, allowed) = match mode.code {
         CodeSize::Bits64 => (64, 0, rip, MAX_LENGTH),
         CodeSize::Bits32 | CodeSize::Bits16 => {
             let eip = rip & 0xffff_ffff;
             let bitness = if mode.code == CodeSize::Bits16 { 16 } else { 32 };
+            let cs = context.segment(Segment::Cs).map_err(Stop::Context)?;
             // Bytes from EIP to the limit, which is itself part of the segment.
             let left = (u64::from(cs.limit) + 1).saturating_sub(eip);
             (bitness, cs.base, eip, left.min(MAX_LENGTH))

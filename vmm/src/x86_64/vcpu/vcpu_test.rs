@@ -447,6 +447,9 @@ fn what_cannot_be_carried_out_stops_the_guest_with_a_reason() {
     ];
     for (gpa, qualification, words) in cases {
         let mut bench = bench();
+        // vmovups [rax], xmm0
+        let memory = bench.platform.ram.memory().clone();
+        assert!(crate::x86_64::paging::GuestRam::write(&memory, RIP, &[0xc5, 0xf8, 0x11, 0x00]));
         let step = bench.run(ExitReason::EPT_VIOLATION, move |state| {
             state.set_field(Field::GUEST_PHYSICAL_ADDRESS, gpa);
             state.set_field(Field::RO_EXIT_QUALIFIC, qualification);

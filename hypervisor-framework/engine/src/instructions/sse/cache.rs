@@ -118,7 +118,8 @@ fn masked_address(cpu: &mut Cpu, op: &Op) -> Result<u64, Trap> {
         5 => cpu.slot(slot::GS_BASE),
         _ => 0,
     };
-    if cpu.mode.is64() || cpu.mode.has(Mode::FLAT) && op.index <= SegmentRegister::Ds as u8 {
+    let flat = op.index <= SegmentRegister::Ds as u8 && op.index != SegmentRegister::Cs as u8;
+    if cpu.mode.is64() || cpu.mode.has(Mode::FLAT) && flat {
         return Ok(cpu.wrap(offset.wrapping_add(base)));
     }
     let segment = cpu.segments[op.index as usize & 7];

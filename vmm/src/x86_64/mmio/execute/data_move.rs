@@ -17,7 +17,7 @@ impl<C: GuestContext> Emulation<'_, C> {
         {
             // A selector store is 16 bits wide whatever the operand size.
             let target = self.locate_operand(2, Access::Write)?;
-            let selector = self.window(segment)?.selector();
+            let selector = self.context.segment(segment).map_err(Stop::Context)?.selector;
             self.store(&target, selector.into());
             return Ok(());
         }

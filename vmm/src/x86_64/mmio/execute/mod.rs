@@ -2,9 +2,12 @@
 
 mod arithmetic;
 mod bit_test;
+mod conditional;
 mod data_move;
 mod exchange;
+mod multiply;
 mod port_io;
+mod shift;
 mod stack;
 mod string;
 mod vector;
@@ -43,6 +46,15 @@ impl<C: GuestContext> Emulation<'_, C> {
             Mnemonic::Cmp | Mnemonic::Test => self.compare(),
             Mnemonic::Inc | Mnemonic::Dec | Mnemonic::Neg | Mnemonic::Not => self.unary(),
             Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc => self.bit_test(),
+            Mnemonic::Shl
+            | Mnemonic::Sal
+            | Mnemonic::Shr
+            | Mnemonic::Sar
+            | Mnemonic::Rol
+            | Mnemonic::Ror
+            | Mnemonic::Rcl
+            | Mnemonic::Rcr => self.shift(),
+            Mnemonic::Imul => self.multiply(),
             Mnemonic::Push => self.push(),
             Mnemonic::Pop => self.pop(),
             Mnemonic::Xchg => self.exchange(),
@@ -60,6 +72,38 @@ impl<C: GuestContext> Emulation<'_, C> {
             | Mnemonic::Clflush
             | Mnemonic::Clflushopt
             | Mnemonic::Clwb => Ok(()),
+            Mnemonic::Seto
+            | Mnemonic::Setno
+            | Mnemonic::Setb
+            | Mnemonic::Setae
+            | Mnemonic::Sete
+            | Mnemonic::Setne
+            | Mnemonic::Setbe
+            | Mnemonic::Seta
+            | Mnemonic::Sets
+            | Mnemonic::Setns
+            | Mnemonic::Setp
+            | Mnemonic::Setnp
+            | Mnemonic::Setl
+            | Mnemonic::Setge
+            | Mnemonic::Setle
+            | Mnemonic::Setg => self.set_conditional(),
+            Mnemonic::Cmovo
+            | Mnemonic::Cmovno
+            | Mnemonic::Cmovb
+            | Mnemonic::Cmovae
+            | Mnemonic::Cmove
+            | Mnemonic::Cmovne
+            | Mnemonic::Cmovbe
+            | Mnemonic::Cmova
+            | Mnemonic::Cmovs
+            | Mnemonic::Cmovns
+            | Mnemonic::Cmovp
+            | Mnemonic::Cmovnp
+            | Mnemonic::Cmovl
+            | Mnemonic::Cmovge
+            | Mnemonic::Cmovle
+            | Mnemonic::Cmovg => self.mov_conditional(),
             _ => self.vector(),
         }?;
         Ok(Done::Complete)

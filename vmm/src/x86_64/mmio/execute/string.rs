@@ -3,7 +3,7 @@
 use iced_x86::Mnemonic;
 
 use super::super::MAX_ITERATIONS;
-use super::super::address::{Window, offset_mask, segment_of};
+use super::super::address::{Window, offset_mask};
 use super::super::context::{GuestContext, PortAccess, Segment};
 use super::super::emulation::{Done, Emulation};
 use super::super::error::{Stop, Unsupported};
@@ -101,8 +101,7 @@ impl<C: GuestContext> Emulation<'_, C> {
         let step = if self.rflags & DF != 0 { 0_u64.wrapping_sub(width.into()) } else { width.into() };
         let reads = matches!(kind, Kind::Movs | Kind::Lods | Kind::Cmps | Kind::Outs(_));
         let writes = matches!(kind, Kind::Movs | Kind::Stos | Kind::Cmps | Kind::Scas | Kind::Ins(_));
-        let segment = segment_of(self.instruction.memory_segment()).ok_or(Unsupported::Instruction);
-        let source = if reads { Some(self.pointer(RSI, segment?)?) } else { None };
+        let source = if reads { Some(self.pointer(RSI, self.memory_segment()?)?) } else { None };
         let target = if writes { Some(self.pointer(RDI, Segment::Es)?) } else { None };
         let mut strings = Strings { kind, width, step, mask, source, target };
 

@@ -204,6 +204,16 @@ fn non_canonical_addresses() {
             machine.fault(Exception::stack_fault());
         }
     }
+    // A prefix without effect does not choose the fault: ss mov ecx, [rbx]; ds mov ecx, [rsp]; ss lodsb.
+    for (code, register, exception) in [
+        (&[0x36, 0x8b, 0x0b][..], RBX, Exception::general_protection()),
+        (&[0x3e, 0x8b, 0x0c, 0x24], RSP, Exception::stack_fault()),
+        (&[0x36, 0xac], RSI, Exception::general_protection()),
+    ] {
+        let mut machine = Machine::new(64, code);
+        machine.cpu.gprs[register] = 0x0000_8000_0000_0000;
+        machine.fault(exception);
+    }
     let mut machine = Machine::new(64, &[0x8b, 0x0b]);
     machine.cpu.mode.linear_bits = 57;
     machine.cpu.gprs[RBX] = 0x0000_8000_0000_0000;

@@ -93,8 +93,8 @@ fn other_encodings_are_refused_by_name() {
 fn what_is_not_emulated_is_refused() {
     Machine::new(64, &[0x89, 0xc8]).unsupported(Unsupported::NoMemoryOperand);
     Machine::new(64, &[0xc3]).unsupported(Unsupported::NoMemoryOperand);
-    // fld, imul, lgdt, call
-    for code in [&[0xd9, 0x03][..], &[0x0f, 0xaf, 0x0b], &[0x0f, 0x01, 0x13], &[0xff, 0x13]] {
+    // fld, mul, lgdt, call
+    for code in [&[0xd9, 0x03][..], &[0xf7, 0x23], &[0x0f, 0x01, 0x13], &[0xff, 0x13]] {
         Machine::new(64, code).unsupported(Unsupported::Instruction);
     }
     let mut machine = Machine::new(64, &[]);

@@ -9,6 +9,7 @@ mod fetching;
 mod moves;
 mod port_io;
 mod random;
+mod shifts;
 mod stack;
 mod strings;
 mod vector;

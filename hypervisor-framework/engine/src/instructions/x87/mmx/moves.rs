@@ -125,7 +125,8 @@ fn store_masked(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
 /// The linear address of what RDI points at, after the checks of its segment.
 fn masked_address(cpu: &mut Cpu, op: &Op) -> Result<u64, Trap> {
     let offset = cpu.reg::<u64>(gpr::RDI) & op.imm;
-    if cpu.mode.is64() || cpu.mode.has(Mode::FLAT) && op.index <= SegmentRegister::Ds as u8 {
+    let flat = op.index <= SegmentRegister::Ds as u8 && op.index != SegmentRegister::Cs as u8;
+    if cpu.mode.is64() || cpu.mode.has(Mode::FLAT) && flat {
         let base = match op.index {
             4 => cpu.slot(slot::FS_BASE),
             5 => cpu.slot(slot::GS_BASE),
