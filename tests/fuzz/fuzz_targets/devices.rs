@@ -284,6 +284,14 @@ impl Machine {
     }
 }
 
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // The PCI root knows the buses that its windows are on, and the buses know its configuration ports: a circle.
+        self.ports.detach(port::PCI_CONFIG[0].base).unwrap();
+        self.mmio.detach(mmio::PCI_ECAM.base).unwrap();
+    }
+}
+
 /// Mostly a port that a device has.
 fn known_port(choices: &mut Choices<'_>) -> u16 {
     const BASES: [(u16, u16); 15] = [
