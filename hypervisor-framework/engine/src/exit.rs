@@ -1,6 +1,6 @@
 //! What leaves the engine.
 
-/// Why [`crate::Cpu::run`] returned.
+/// Why [`crate::Engine::run`] returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
     /// The cause.
@@ -61,9 +61,9 @@ pub enum Reason {
     Deadline,
     /// An exception during the delivery of a double fault.
     TripleFault,
-    /// Interrupts can be delivered now, and [`Controls::INTERRUPT_WINDOW`] is set.
+    /// Interrupts can be delivered now, and [`crate::Controls::INTERRUPT_WINDOW`] is set.
     InterruptWindow,
-    /// NMIs can be delivered now, and [`Controls::NMI_WINDOW`] is set.
+    /// NMIs can be delivered now, and [`crate::Controls::NMI_WINDOW`] is set.
     NmiWindow,
     /// A task switch was asked for.
     TaskSwitch {
@@ -118,7 +118,7 @@ pub enum Reason {
     GdtrIdtrAccess,
     /// LLDT, LTR, SLDT or STR.
     LdtrTrAccess,
-    /// One instruction has completed under [`Controls::MONITOR_TRAP`].
+    /// One instruction has completed under [`crate::Controls::MONITOR_TRAP`].
     MonitorTrap,
     /// An access to physical memory that is not mapped or not mapped so.
     Memory(MemoryViolation),
