@@ -8,6 +8,7 @@ static LOCK: Mutex<()> = Mutex::new(());
 /// CMPXCHG16B on guest memory: answers what was there; it equals `old` when `new` was stored.
 pub(crate) fn compare_exchange_u128(pointer: *mut u8, old: u128, new: u128) -> u128 {
     let _guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    #[allow(clippy::cast_ptr_alignment)] // the caller checked it
     let pointer = pointer.cast::<u128>();
     // SAFETY: the caller checked that 16 bytes are mapped and aligned.
     let now = unsafe { pointer.read_volatile() };
