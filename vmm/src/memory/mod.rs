@@ -4,4 +4,4 @@ mod map;
 mod ram;
 
 pub use map::{MapError, MemoryMap, Region, RegionKind};
-pub use ram::{GuestMemory, GuestRam, RamError};
+pub use ram::{GuestRam, RamError};

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use boot::{GpaRange, Placement};
-use hypervisor_framework::{HostRegion, WriteWatch, x86_64};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+use guest_memory::{GuestMemory, HostRegion};
+use hypervisor_framework::x86_64;
+use vm_memory::{Bytes, GuestAddress, GuestRegionMmap};
 
 use super::MemoryMap;
-
-/// Guest memory as devices reach it. Writes tell the software engine of code they overwrite.
-pub type GuestMemory = GuestMemoryMmap<WriteWatch>;
 
 /// Bytes of zeroes written at a time.
 const ZERO_CHUNK: usize = 64 << 10;

@@ -6,7 +6,7 @@ use vm_memory::bitmap::Bitmap;
 use vm_memory::{AtomicAccess, Bytes, GuestAddress, GuestMemoryBackend, VolatileMemory};
 
 use super::paging::{self, Replaced};
-use crate::memory::GuestMemory;
+use guest_memory::GuestMemory;
 
 impl paging::GuestRam for GuestMemory {
     fn read(&self, gpa: u64, buffer: &mut [u8]) -> bool {

@@ -122,7 +122,7 @@ fn protect(
     let map = Arc::clone(&cpu.mmu.map);
     let Some(mapping) = map.find(gpa) else { return Ok(()) };
     let (watch, page) = mapping.watch_page(gpa);
-    if watch.has_code(page) {
+    if watch.is_watched(page) {
         return Ok(());
     }
     let memory = Arc::clone(&cpu.memory);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use super::host::HostPtr;
 use super::mailbox::{Mailbox, Message};
-use super::watch::CodeWriteListener;
 use super::{HostRegion, WriteWatch};
+use guest_memory::WatchedWriteListener;
 
 /// Bytes in a page of the engine.
 pub(crate) const PAGE_SIZE: usize = 4096;
@@ -152,7 +152,7 @@ impl PhysicalMemory {
         if offset.checked_add(size).is_none_or(|end| end > backing.size()) {
             return Err(MapError::OutOfRange { gpa, size });
         }
-        backing.bitmap().listen(self.myself.clone() as Weak<dyn CodeWriteListener>);
+        backing.bitmap().listen(self.myself.clone() as Weak<dyn WatchedWriteListener>);
         self.change(|map| {
             if map.iter().any(|m| m.gpa < gpa + size as u64 && gpa < m.end()) {
                 return Err(MapError::Overlap { gpa, size });
@@ -261,7 +261,7 @@ impl PhysicalMemory {
     ) {
         let fresh = {
             let _guard = lock(&self.code);
-            !watch.set_code(page, true)
+            !watch.set_watched(page, true)
         };
         if fresh {
             self.tell_others(own, Message::ProtectCode(host_page), idle);
@@ -271,7 +271,7 @@ impl PhysicalMemory {
     /// Code on a page was overwritten: every CPU drops what it translated from it.
     pub(crate) fn code_written(&self, watch: &WriteWatch, page: usize, host_page: usize) {
         let _guard = lock(&self.code);
-        if watch.set_code(page, false) {
+        if watch.set_watched(page, false) {
             for cpu in lock(&self.cpus).iter() {
                 cpu.post(Message::DropCode(host_page));
             }
@@ -279,8 +279,8 @@ impl PhysicalMemory {
     }
 }
 
-impl CodeWriteListener for PhysicalMemory {
-    fn host_wrote_code(&self, watch: &WriteWatch, page: usize) {
+impl WatchedWriteListener for PhysicalMemory {
+    fn host_wrote(&self, watch: &WriteWatch, page: usize) {
         let map = self.snapshot();
         let hit = map.0.iter().find(|m| {
             let first = m.offset / PAGE_SIZE;

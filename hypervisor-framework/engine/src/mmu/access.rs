@@ -252,7 +252,7 @@ impl Cpu {
         let at = mapping.host(found.gpa);
         let host_page = at.address() & !(PAGE_SIZE - 1);
         let (watch, page) = mapping.watch_page(found.gpa);
-        let mut has_code = watch.has_code(page);
+        let mut has_code = watch.is_watched(page);
         if has_code && access == Access::Write {
             let watch = watch.clone();
             self.overwrite_code(&watch, page, host_page)?;

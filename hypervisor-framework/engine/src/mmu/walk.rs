@@ -104,7 +104,7 @@ impl Cpu {
             return Err(self.violation(gpa, Some(linear), Access::Write, false));
         }
         let (watch, page) = mapping.watch_page(gpa);
-        if watch.has_code(page) {
+        if watch.is_watched(page) {
             let host_page = pointer.address() & !(PAGE_SIZE - 1);
             self.memory.code_written(watch, page, host_page);
         }

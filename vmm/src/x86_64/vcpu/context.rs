@@ -7,12 +7,12 @@ use hypervisor_framework::x86_64::{AccessRights, Interruptibility, Reg, Segment,
 
 use super::control_register::{cr0, cr4, efer};
 use super::{VcpuError, X86Vcpu};
-use crate::memory::GuestMemory;
 use crate::x86_64::mmio::{
     CodeSize, CpuMode, Exception, GuestContext, MmioAccess, PortAccess, Segment as SegmentName, SegmentState,
     Stop, Unsupported,
 };
 use crate::x86_64::paging::{self, Access, GuestRam, PagingState, WalkError};
+use guest_memory::GuestMemory;
 
 /// RFLAGS bits.
 mod rflags {

@@ -1,0 +1,14 @@
+//! Guest memory: host mappings that vCPUs execute from and devices read and write (DMA).
+//!
+//! One type for everyone, so that a device's write is seen by whoever keeps something made from the page: the CPU engine
+//! keeps translations of code. A device that writes through vm-memory needs to do nothing for it.
+
+mod watch;
+
+pub use watch::{WatchedWriteListener, WriteWatch};
+
+/// Host memory that can be mapped into a guest; its [`WriteWatch`] tells of writes by the host to watched pages.
+pub type HostRegion = vm_memory::MmapRegion<WriteWatch>;
+
+/// Guest-physical memory as devices reach it. Cloning shares the mappings.
+pub type GuestMemory = vm_memory::GuestMemoryMmap<WriteWatch>;
