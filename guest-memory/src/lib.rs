@@ -3,6 +3,7 @@
 //! One type for everyone, so that a device's write is seen by whoever keeps something made from the page: the CPU engine
 //! keeps translations of code. A device that writes through vm-memory needs to do nothing for it.
 
+pub mod vectored;
 mod watch;
 
 pub use watch::{WatchedWriteListener, WriteWatch};
@@ -12,3 +13,6 @@ pub type HostRegion = vm_memory::MmapRegion<WriteWatch>;
 
 /// Guest-physical memory as devices reach it. Cloning shares the mappings.
 pub type GuestMemory = vm_memory::GuestMemoryMmap<WriteWatch>;
+
+/// A piece of guest memory, for volatile access only.
+pub type Slice<'a> = vm_memory::VolatileSlice<'a, WriteWatch>;

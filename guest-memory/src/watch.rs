@@ -73,6 +73,9 @@ impl BitmapSlice for WriteWatch {}
 
 impl Bitmap for WriteWatch {
     fn mark_dirty(&self, offset: usize, len: usize) {
+        if len == 0 {
+            return;
+        }
         let start = self.offset.saturating_add(offset);
         let first = start >> PAGE_SHIFT;
         let last = start.saturating_add(len.saturating_sub(1)) >> PAGE_SHIFT;
