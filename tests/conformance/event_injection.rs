@@ -1,7 +1,11 @@
 //! Events injected by a VM entry (SDM vol. 3, 27.6).
 
+use std::time::{Duration, Instant};
+
 use hypervisor_framework::x86_64::vmcs::Field;
-use hypervisor_framework::x86_64::{ExitReason, Interruptibility, InterruptionInfo, InterruptionKind, Reg};
+use hypervisor_framework::x86_64::{
+    Deadline, ExitReason, Interruptibility, InterruptionInfo, InterruptionKind, Reg,
+};
 
 use crate::guest::{Guest, INTERRUPTS_ON};
 use crate::layout::*;
@@ -32,6 +36,24 @@ fn an_external_interrupt_reaches_its_handler() {
         let expected = [CODE, CODE_SELECTOR.into(), INTERRUPTS_ON, STACK, DATA_SELECTOR.into()];
         assert_eq!(frame(&guest, 0), expected);
         assert_eq!(guest.get(Field::GUEST_RFLAGS) & 0x200, 0, "an interrupt gate clears IF");
+    });
+}
+
+#[test]
+fn a_kick_does_not_take_the_event_with_it() {
+    each(|provider| {
+        let mut guest = at_nop(provider);
+        guest.set(Field::GUEST_RFLAGS, INTERRUPTS_ON);
+        guest.inject(InterruptionInfo::new(InterruptionKind::External, 0x55, false));
+        // Where kicks are kept for the next run, it ends that run as it begins.
+        guest.vm.interrupt(&[guest.vcpu.id()]).unwrap();
+
+        guest.vcpu.run_until(Deadline::At(Instant::now() + Duration::from_millis(20))).unwrap();
+
+        let info = InterruptionInfo(guest.get(Field::CTRL_VMENTRY_IRQ_INFO) as u32);
+        assert!(!info.is_valid());
+        assert_eq!(frame(&guest, 0)[0], CODE, "the handler has its frame");
+        assert_eq!(guest.get(Field::GUEST_RFLAGS) & 0x200, 0);
     });
 }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use tempfile::TempDir;
 
 /// `jmp $`.
@@ -59,11 +60,11 @@ impl Guest {
 }
 
 /// What this process ignores its children ignore, too; what it handles is theirs by default. A shell starts
-/// background jobs with SIGINT and SIGQUIT ignored.
+/// background jobs with SIGINT and SIGQUIT ignored, `nohup` ignores SIGHUP.
 fn default_signals() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGQUIT] {
+        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
             let always = Arc::new(AtomicBool::new(true));
             signal_hook::flag::register_conditional_default(signal, always).unwrap();
         }

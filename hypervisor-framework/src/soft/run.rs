@@ -97,7 +97,9 @@ impl SoftVcpu {
         };
         loop {
             let halted = self.state.get(Field::GUEST_ACTIVITY_STATE) == u64::from(ActivityState::HLT.0);
-            let exit = if self.kick.take() {
+            // An entry delivers its event before anything can end the run.
+            let delivers = self.state.engine.cpu.has_injected_event();
+            let exit = if !delivers && self.kick.take() {
                 bare(Reason::Kicked)
             } else if halted {
                 self.wait(alarm)

@@ -289,6 +289,11 @@ impl Cpu {
         self.injected = Some(event);
     }
 
+    /// Is there an injected event that was not yet delivered?
+    pub fn has_injected_event(&self) -> bool {
+        self.injected.is_some()
+    }
+
     /// Current privilege level.
     pub fn cpl(&self) -> u8 {
         self.cpl

@@ -1,0 +1,220 @@
+//! A virtqueue on the device's side.
+
+mod chain;
+mod packed;
+mod split;
+
+use std::sync::Arc;
+
+use guest_memory::GuestMemory;
+
+pub use chain::{Chain, Reader, ShortChain, Writer};
+
+use self::packed::PackedRing;
+use self::split::SplitRing;
+use super::device::DeviceLink;
+use super::spec::feature;
+
+/// Where a driver has put a queue: guest-physical addresses and number of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueLayout {
+    /// Entries.
+    pub size: u16,
+    /// Descriptor table; descriptor ring of a packed queue.
+    pub descriptors: u64,
+    /// Available ring; driver event suppression of a packed queue.
+    pub driver: u64,
+    /// Used ring; device event suppression of a packed queue.
+    pub device: u64,
+}
+
+/// What a driver did wrong with a queue, or with its place in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// The number of entries is none a ring of this kind can have.
+    #[error("a queue of {0} entries")]
+    Size(u16),
+    /// A part of the ring is not aligned, or not in memory.
+    #[error("{part} at {address:#x} is not aligned or not in guest memory")]
+    Place {
+        /// Which part.
+        part: &'static str,
+        /// Where it would be.
+        address: u64,
+    },
+    /// More was made available than the ring has entries.
+    #[error("the available index jumped")]
+    AvailableIndex,
+    /// A chain has no end, an index out of its table, too many bytes, or a table within a table.
+    #[error("a descriptor chain at {0} that cannot be followed")]
+    BrokenChain(u16),
+    /// A buffer that is not in memory.
+    #[error("a buffer of {len:#x} bytes at {gpa:#x}, which is not in guest memory")]
+    Buffer {
+        /// Its address.
+        gpa: u64,
+        /// Its bytes.
+        len: u32,
+    },
+    /// A readable buffer after a writable one (section 2.7.4.2).
+    #[error("a readable buffer after a writable one")]
+    Order,
+}
+
+enum Ring {
+    Split(SplitRing),
+    Packed(PackedRing),
+}
+
+/// A queue in the hands of its device.
+///
+/// Nothing a driver writes into it is an error the device has to handle: a queue that cannot be understood is broken, is
+/// empty from then on, and has asked for a reset.
+pub struct Queue {
+    index: u16,
+    ring: Ring,
+    memory: Arc<GuestMemory>,
+    link: DeviceLink,
+    broken: bool,
+}
+
+impl Queue {
+    /// A queue where the driver has put it.
+    ///
+    /// # Errors
+    /// [`QueueError::Size`] or [`QueueError::Place`].
+    pub fn new(
+        index: u16,
+        layout: QueueLayout,
+        features: u64,
+        memory: Arc<GuestMemory>,
+        link: DeviceLink,
+    ) -> Result<Self, QueueError> {
+        let event_idx = features & feature::EVENT_IDX != 0;
+        let ring = if features & feature::RING_PACKED != 0 {
+            Ring::Packed(PackedRing::new(layout, event_idx, &memory)?)
+        } else {
+            Ring::Split(SplitRing::new(layout, event_idx, &memory)?)
+        };
+        Ok(Self { index, ring, memory, link, broken: false })
+    }
+
+    /// Which queue of the device it is.
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Takes the next chain, if there is one.
+    pub fn pop(&mut self) -> Option<Chain> {
+        if self.broken {
+            return None;
+        }
+        let popped = match &mut self.ring {
+            Ring::Split(ring) => ring.pop(&self.memory),
+            Ring::Packed(ring) => ring.pop(&self.memory),
+        };
+        popped.unwrap_or_else(|error| {
+            self.fail(error);
+            None
+        })
+    }
+
+    /// Gives a chain back unserved: the next [`Queue::pop`] finds it again. Only the one popped last can go back.
+    pub fn undo_pop(&mut self, chain: Chain) {
+        match &mut self.ring {
+            Ring::Split(ring) => ring.undo_pop(),
+            Ring::Packed(ring) => ring.undo_pop(&chain),
+        }
+    }
+
+    /// Gives a chain back to the driver, with the number of bytes written to it.
+    pub fn complete(&mut self, chain: Chain, written: u32) {
+        self.complete_all(std::iter::once((chain, written)));
+    }
+
+    /// Gives several chains back at once: the driver sees all or none of them.
+    pub fn complete_all(&mut self, chains: impl IntoIterator<Item = (Chain, u32)>) {
+        if self.broken {
+            return;
+        }
+        let done = match &mut self.ring {
+            Ring::Split(ring) => ring.complete(&self.memory, chains.into_iter()),
+            Ring::Packed(ring) => ring.complete(&self.memory, chains.into_iter()),
+        };
+        if let Err(error) = done {
+            self.fail(error);
+        }
+    }
+
+    /// Interrupts the driver if it wants to know of what was completed since the last call.
+    pub fn signal(&mut self) {
+        if self.broken {
+            return;
+        }
+        let wanted = match &mut self.ring {
+            Ring::Split(ring) => ring.wants_interrupt(&self.memory),
+            Ring::Packed(ring) => ring.wants_interrupt(&self.memory),
+        };
+        match wanted {
+            Ok(true) => self.link.queue_used(self.index),
+            Ok(false) => {}
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Asks the driver to notify of the next chain. True if there is one already: serve it, then ask again.
+    #[must_use]
+    pub fn enable_notifications(&mut self) -> bool {
+        if self.broken {
+            return false;
+        }
+        let waiting = match &mut self.ring {
+            Ring::Split(ring) => ring.enable_notifications(&self.memory),
+            Ring::Packed(ring) => ring.enable_notifications(&self.memory),
+        };
+        waiting.unwrap_or_else(|error| {
+            self.fail(error);
+            false
+        })
+    }
+
+    /// Tells the driver that it need not notify: the queue is looked at anyway.
+    pub fn disable_notifications(&mut self) {
+        if self.broken {
+            return;
+        }
+        let done = match &mut self.ring {
+            Ring::Split(ring) => ring.disable_notifications(&self.memory),
+            Ring::Packed(ring) => ring.disable_notifications(&self.memory),
+        };
+        if let Err(error) = done {
+            self.fail(error);
+        }
+    }
+
+    fn fail(&mut self, error: QueueError) {
+        log::warn!("virtqueue {}: {error}; the device asks for a reset", self.index);
+        self.broken = true;
+        self.link.needs_reset();
+    }
+}
+
+/// Is `len` bytes at `address` in memory, and aligned?
+fn check_place(
+    memory: &GuestMemory,
+    part: &'static str,
+    address: u64,
+    len: u64,
+    align: u64,
+) -> Result<(), QueueError> {
+    use vm_memory::GuestMemoryBackend;
+    let error = QueueError::Place { part, address };
+    let len = usize::try_from(len).map_err(|_| error)?;
+    let placed = address.is_multiple_of(align)
+        && memory.get_slice(vm_memory::GuestAddress(address), len).is_ok();
+    if placed { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+#[path = "queue_test.rs"]
+mod queue_test;
