@@ -82,6 +82,7 @@ pub mod power;
 pub mod serial;
 pub mod time;
 pub mod timer;
+pub mod virtio;
 
 #[cfg(test)]
 mod any_access;

@@ -11,10 +11,13 @@
 //! jumps) breaks its queue: the device asks for a reset (DEVICE_NEEDS_RESET) and serves nothing more from it.
 
 mod device;
+#[cfg(test)]
+mod echo_device;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
 mod queue;
 mod registers;
+pub mod rng;
 pub mod spec;
 mod transport;
 mod worker;

@@ -43,13 +43,7 @@ pub struct Chain {
 
 impl Chain {
     pub(super) fn new(memory: &Arc<GuestMemory>, id: u16) -> Self {
-        Self {
-            memory: memory.clone(),
-            id,
-            slots: 0,
-            readable: SmallVec::new(),
-            writable: SmallVec::new(),
-        }
+        Self { memory: memory.clone(), id, slots: 0, readable: SmallVec::new(), writable: SmallVec::new() }
     }
 
     /// Appends a buffer after checking that it lies in memory. Empty ones are left out.

@@ -210,8 +210,8 @@ fn check_place(
     use vm_memory::GuestMemoryBackend;
     let error = QueueError::Place { part, address };
     let len = usize::try_from(len).map_err(|_| error)?;
-    let placed = address.is_multiple_of(align)
-        && memory.get_slice(vm_memory::GuestAddress(address), len).is_ok();
+    let placed =
+        address.is_multiple_of(align) && memory.get_slice(vm_memory::GuestAddress(address), len).is_ok();
     if placed { Ok(()) } else { Err(error) }
 }
 

@@ -39,7 +39,11 @@ impl Position {
         let entry = u32::from(self.entry) + u32::from(slots);
         let size = u32::from(size);
         // Below `size`, which is 16 bits.
-        if entry >= size { Self { entry: (entry - size) as u16, wrap: !self.wrap } } else { Self { entry: entry as u16, ..self } }
+        if entry >= size {
+            Self { entry: (entry - size) as u16, wrap: !self.wrap }
+        } else {
+            Self { entry: entry as u16, ..self }
+        }
     }
 
     fn back(self, slots: u16, size: u16) -> Self {
@@ -215,7 +219,12 @@ fn read_descriptor(memory: &GuestMemory, at: u64) -> Result<Descriptor, QueueErr
     let error = QueueError::Place { part: "a descriptor", address: at };
     let [gpa, rest]: [u64; 2] = memory.read_obj(GuestAddress(at)).map_err(|_| error)?;
     let rest = u64::from_le(rest);
-    Ok(Descriptor { gpa: u64::from_le(gpa), len: rest as u32, id: (rest >> 32) as u16, flags: (rest >> 48) as u16 })
+    Ok(Descriptor {
+        gpa: u64::from_le(gpa),
+        len: rest as u32,
+        id: (rest >> 32) as u16,
+        flags: (rest >> 48) as u16,
+    })
 }
 
 /// Appends the buffers of an indirect table: all its entries, in order (section 2.8.7).

@@ -88,9 +88,7 @@ impl SplitRing {
             memory.write_obj(entry.to_le(), GuestAddress(at)).map_err(|_| error)?;
             self.used += 1;
         }
-        memory
-            .store(self.used.0.to_le(), GuestAddress(self.device + 2), Ordering::Release)
-            .map_err(|_| error)
+        memory.store(self.used.0.to_le(), GuestAddress(self.device + 2), Ordering::Release).map_err(|_| error)
     }
 
     pub(super) fn wants_interrupt(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {

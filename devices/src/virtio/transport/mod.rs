@@ -1,0 +1,9 @@
+//! How a guest reaches a virtio device.
+
+mod mmio;
+mod pci;
+mod pci_interrupt;
+mod pci_layout;
+
+pub use mmio::{MMIO_BYTES, VirtioMmio};
+pub use pci::VirtioPci;
