@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vmm::config::{
     BootConfig, DEFAULT_CMDLINE, EngineChoice, MachineConfig, OnReboot, SerialBackend, UnpackBy,
+    VirtioTransport,
 };
 
 use crate::{exit_code, values};
@@ -72,6 +73,14 @@ pub(crate) struct BootArgs {
     #[arg(long, value_name = "WHERE", default_value = "stdio", value_parser = values::serial)]
     pub(crate) serial: SerialBackend,
 
+    /// How the guest finds its virtio devices: on PCI, or in windows of memory that ACPI or the command line tells of.
+    #[arg(long, value_enum, default_value_t = Virtio::Pci)]
+    pub(crate) virtio: Virtio,
+
+    /// Give the guest a virtio entropy device.
+    #[arg(long)]
+    pub(crate) rng: bool,
+
     /// What runs the guest's CPUs. A forced engine that is missing is an error, never replaced by the other.
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub(crate) engine: Engine,
@@ -114,6 +123,17 @@ pub(crate) enum Engine {
     Hvf,
     /// The software engine
     Soft,
+}
+
+/// `--virtio`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Virtio {
+    /// PCI functions with MSI-X
+    Pci,
+    /// Windows of memory, in the ACPI tables
+    Mmio,
+    /// Windows of memory, on the kernel's command line
+    MmioCmdline,
 }
 
 /// `--on-reboot`.
@@ -163,6 +183,12 @@ impl BootArgs {
         MachineConfig {
             cpus: self.cpus,
             serial: self.serial.clone(),
+            virtio: match self.virtio {
+                Virtio::Pci => VirtioTransport::Pci,
+                Virtio::Mmio => VirtioTransport::Mmio,
+                Virtio::MmioCmdline => VirtioTransport::MmioCmdline,
+            },
+            rng: self.rng,
             on_reboot: match self.on_reboot {
                 Reboot::Reset => OnReboot::Reset,
                 Reboot::Exit => OnReboot::Exit,

@@ -35,6 +35,12 @@ pub struct MachineConfig {
     /// What COM1 is connected to.
     #[serde(default)]
     pub serial: SerialBackend,
+    /// How the guest finds its virtio devices.
+    #[serde(default)]
+    pub virtio: VirtioTransport,
+    /// A virtio entropy device.
+    #[serde(default)]
+    pub rng: bool,
     /// What happens when the guest resets itself.
     #[serde(default)]
     pub on_reboot: OnReboot,
@@ -49,6 +55,19 @@ pub struct MachineConfig {
     /// An I/O port whose writes end the run with [`crate::StopReason::DebugExit`]; for guest test programs.
     #[serde(default)]
     pub debug_exit_port: Option<u16>,
+}
+
+/// How the guest finds its virtio devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VirtioTransport {
+    /// On PCI, with MSI-X.
+    #[default]
+    Pci,
+    /// In windows of memory, told by ACPI.
+    Mmio,
+    /// In windows of memory, told by the kernel's command line (`virtio_mmio.device=`).
+    MmioCmdline,
 }
 
 /// Kernel, initramfs and command line.
@@ -157,6 +176,8 @@ impl MachineConfig {
             cpus: one(),
             boot,
             serial: SerialBackend::default(),
+            virtio: VirtioTransport::default(),
+            rng: false,
             on_reboot: OnReboot::default(),
             timeout: None,
             expect: None,

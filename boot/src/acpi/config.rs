@@ -127,6 +127,17 @@ pub struct AcpiConfig {
     pub pci: Option<PciConfig>,
     /// The pvpanic port, if there is one.
     pub pvpanic: Option<u16>,
+    /// Virtio devices in windows of memory.
+    pub virtio_mmio: Vec<VirtioMmioConfig>,
+}
+
+/// A virtio device in a window of memory (virtio 1.2, section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtioMmioConfig {
+    /// Where its registers start; they take 4 KiB, below 4 GiB.
+    pub base: u64,
+    /// Its interrupt: level, active high, shared.
+    pub gsi: u32,
 }
 
 impl AcpiConfig {
@@ -157,6 +168,7 @@ impl AcpiConfig {
             serial: vec![SerialConfig { port: 0x3f8, irq: 4 }],
             pci: None,
             pvpanic: None,
+            virtio_mmio: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use acpi_tables::aml::{
 use acpi_tables::sdt::Sdt;
 use acpi_tables::{Aml, AmlSink};
 
-use super::{AcpiConfig, PciConfig, table};
+use super::{AcpiConfig, PciConfig, VirtioMmioConfig, table};
 use crate::memory::GpaRange;
 
 /// 2 and above: integers have 64 bits.
@@ -35,6 +35,9 @@ pub(super) fn dsdt(config: &AcpiConfig) -> Sdt {
     }
     if let Some(port) = config.pvpanic {
         pvpanic(port).to_aml_bytes(&mut devices);
+    }
+    for (index, place) in (0_u32..).zip(&config.virtio_mmio) {
+        virtio_mmio(index, *place).to_aml_bytes(&mut devices);
     }
     if let Some(pci) = &config.pci {
         ecam_reservation(pci).to_aml_bytes(&mut devices);
@@ -110,6 +113,23 @@ fn pvpanic(port: u16) -> Raw {
             &Name::new("_HID".into(), &"QEMU0001"),
             &Name::new("_STA".into(), &STATUS),
             &resources(&[io(port, 1)]),
+        ],
+    ))
+}
+
+/// A virtio device that no bus enumerates; Linux's driver knows this ID.
+fn virtio_mmio(index: u32, place: VirtioMmioConfig) -> Raw {
+    /// Bytes of registers.
+    const BYTES: u32 = 0x1000;
+    // Windows lie below 4 GiB.
+    let registers = raw(&Memory32Fixed::new(true, place.base as u32, BYTES));
+    let interrupt = raw(&Interrupt::new(true, false, false, true, place.gsi));
+    raw(&Device::new(
+        format!("VR{:02X}", index & 0xff).as_str().into(),
+        vec![
+            &Name::new("_HID".into(), &"LNRO0005"),
+            &Name::new("_UID".into(), &index),
+            &resources(&[registers, interrupt]),
         ],
     ))
 }

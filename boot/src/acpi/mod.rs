@@ -18,7 +18,7 @@ use acpi_tables::{Aml, sdt::Sdt};
 use crate::memory::GpaRange;
 pub use config::{
     AcpiConfig, IoApicConfig, IrqOverride, PciConfig, Polarity, PowerPorts, ResetRegister, SerialConfig,
-    Trigger,
+    Trigger, VirtioMmioConfig,
 };
 
 /// Who made the tables.

@@ -254,6 +254,7 @@ impl Machine {
             .sync_tsc(self.platform.clock.tsc_now())
             .map_err(|source| MachineError::Framework { engine: self.engine_name, source })?;
         self.platform.resumed();
+        self.platform.resume_devices();
         self.group().release(Hold::Owner);
         Ok(())
     }
@@ -262,6 +263,7 @@ impl Machine {
     fn quiesce(&mut self) {
         self.group().hold(Hold::Owner);
         self.group().wait_parked();
+        self.platform.pause_devices();
         self.platform.clock.pause();
     }
 

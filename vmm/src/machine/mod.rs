@@ -4,6 +4,7 @@ mod error;
 mod event_loop;
 mod handle;
 mod load;
+mod peripherals;
 mod report;
 mod signals;
 mod threads;
@@ -24,7 +25,7 @@ use mio::{Poll, Token, Waker};
 
 use self::signals::{Alarm, Bells, InputAlarm, Message, Signals};
 use self::threads::VcpuThread;
-use crate::config::MachineConfig;
+use crate::config::{MachineConfig, VirtioTransport};
 use crate::console::{Console, ExpectPattern, OutputQueue, OutputSink, Place};
 use crate::engine::Engine;
 use crate::lifecycle::State;
@@ -36,6 +37,7 @@ use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, Signature, Timing};
 use crate::x86_64::memory_map::memory_map;
 use crate::x86_64::platform::{self, Effects, Parts, Platform};
 use crate::x86_64::vcpu::{ControlPlan, ExitCounters, provider_features};
+use crate::x86_64::virtio::{mmio_cmdline, mmio_places};
 
 /// MAXPHYADDR shown to the guest: what every processor with EPT has, and more than the memory map uses.
 const PHYSICAL_BITS: u8 = 39;
@@ -94,14 +96,22 @@ impl Machine {
     ///
     /// # Errors
     /// [`MachineError`], one line that names the file or the setting.
-    pub fn new(config: MachineConfig, engine: &Engine) -> Result<Self, MachineError> {
+    pub fn new(mut config: MachineConfig, engine: &Engine) -> Result<Self, MachineError> {
         let started = Instant::now();
         config.validate()?;
         let expect = config.expect.as_deref().map(ExpectPattern::new).transpose()?;
         let place = Place::open(&config.serial)?;
         let map = memory_map(config.memory_bytes)?;
         let ram = GuestRam::new(&map)?;
-        let acpi = platform::acpi_config(config.cpus);
+        let devices = peripherals::make(&config)?;
+        let mmio = match config.virtio {
+            VirtioTransport::Mmio => mmio_places(devices.len()),
+            _ => Vec::new(),
+        };
+        let acpi = platform::acpi_config(config.cpus, mmio);
+        if config.virtio == VirtioTransport::MmioCmdline {
+            config.boot.cmdline.push_str(&mmio_cmdline(devices.len()));
+        }
         let loaded = load::load(&config.boot, config.memory_bytes, &map, &acpi, &ram)?;
 
         let framework = |source| MachineError::Framework { engine: engine.name, source };
@@ -128,6 +138,8 @@ impl Machine {
             apic_timer_hz: timing.crystal_hz.into(),
             map,
             ram,
+            devices,
+            transport: config.virtio,
         };
         let effects = Effects {
             waker: Arc::new(Bells(bells)),

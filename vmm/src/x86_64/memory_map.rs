@@ -5,6 +5,7 @@
 //! | 0 | 3 GiB at most | RAM; ACPI tables in the BIOS area at 0xe0000 |
 //! | 0xc000_0000 | 0xe000_0000 | PCI memory window |
 //! | 0xe000_0000 | 0xf000_0000 | PCI configuration space (ECAM), 256 buses |
+//! | 0xfea0_0000 | 0xfeb0_0000 | virtio devices, where they are not on PCI |
 //! | 0xfec0_0000 | | I/O APIC |
 //! | 0xfee0_0000 | 0xfef0_0000 | local APICs and message-signalled interrupts |
 //! | 4 GiB | | the rest of RAM |
@@ -22,6 +23,8 @@ pub(crate) const LOW_RAM_END: u64 = 3 * GIB;
 pub(crate) const PCI_WINDOW: GpaRange = GpaRange::between(LOW_RAM_END, ECAM.start);
 /// PCI configuration space, 1 MiB a bus.
 pub(crate) const ECAM: GpaRange = GpaRange::new(0xe000_0000, 256 * MIB);
+/// Windows of virtio devices on MMIO.
+pub(crate) const VIRTIO_MMIO: GpaRange = GpaRange::new(0xfea0_0000, MIB);
 /// I/O APIC registers (82093AA; the page is all it answers in).
 pub(crate) const IO_APIC: GpaRange = GpaRange::new(0xfec0_0000, 0x1000);
 /// Local APIC registers and the message-signalled interrupt range (SDM vol. 3, 12.4.1 and 12.11.1).
@@ -40,6 +43,7 @@ pub(crate) fn memory_map(memory_bytes: u64) -> Result<MemoryMap, MapError> {
         row("RAM", GpaRange::new(0, low), RegionKind::Ram),
         row("PCI memory window", PCI_WINDOW, RegionKind::Window),
         row("PCI ECAM", ECAM, RegionKind::Device),
+        row("virtio MMIO", VIRTIO_MMIO, RegionKind::Device),
         row("I/O APIC", IO_APIC, RegionKind::Device),
         row("local APIC", LOCAL_APIC, RegionKind::Device),
     ];

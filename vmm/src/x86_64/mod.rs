@@ -10,3 +10,4 @@ mod msr_log;
 mod physical;
 pub(crate) mod platform;
 pub(crate) mod vcpu;
+pub(crate) mod virtio;

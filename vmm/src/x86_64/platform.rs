@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use boot::acpi::{AcpiConfig, IoApicConfig, PciConfig, PowerPorts, ResetRegister as AcpiReset};
-use devices::bus::{BusError, MmioBus, PortBus, PortWindow, Width};
+use boot::acpi::{
+    AcpiConfig, IoApicConfig, PciConfig, PowerPorts, ResetRegister as AcpiReset, VirtioMmioConfig,
+};
+use devices::bus::{MmioBus, PortBus, PortWindow, Width};
 use devices::interrupt::{
     ExtIntSource, InterruptFabric, IoApic, IsaWiring, LocalApic, LocalApicConfig, NoSuchVcpu, Pic8259Pair,
     VcpuWaker,
@@ -18,10 +20,13 @@ use devices::power::{
 use devices::serial::{ByteSink, InputReady, Serial16550};
 use devices::time::{Clock, DeadlineListener, HostClock, HostWallClock, TimerSet};
 use devices::timer::{CmosRtc, Pit8254};
+use devices::virtio::VirtioDevice;
 
 use super::cpuid::CpuidPolicy;
 use super::memory_map::{LOW_RAM_END, PCI_WINDOW};
 use super::msr_log::UnknownMsrs;
+use super::virtio::{AttachError, Board, VirtioDevices};
+use crate::config::VirtioTransport;
 use crate::memory::{GuestRam, MemoryMap};
 
 /// What the platform calls out to.
@@ -42,6 +47,8 @@ pub(crate) struct Parts {
     pub(crate) apic_timer_hz: u64,
     pub(crate) map: MemoryMap,
     pub(crate) ram: GuestRam,
+    pub(crate) devices: Vec<Box<dyn VirtioDevice>>,
+    pub(crate) transport: VirtioTransport,
 }
 
 /// One machine's buses and devices. Shared by all vCPU threads and the machine's owner.
@@ -65,6 +72,7 @@ pub(crate) struct Platform {
     pci_ports: Arc<Mutex<PciConfigPorts>>,
     i8042: Arc<Mutex<I8042>>,
     port_92: Arc<Mutex<Port92>>,
+    virtio: VirtioDevices,
     apic_timer_hz: u64,
     first_entry: OnceLock<Instant>,
     entered: AtomicBool,
@@ -79,9 +87,10 @@ impl Platform {
     /// Makes the devices and wires them.
     ///
     /// # Errors
-    /// Two devices want the same ports or addresses; the debug-exit port is taken.
-    pub(crate) fn new(parts: Parts, effects: Effects) -> Result<Self, BusError> {
-        let Parts { cpus, debug_exit_port, clock, cpuid, apic_timer_hz, map, ram } = parts;
+    /// Two devices want the same ports or addresses; the debug-exit port is taken; too many devices.
+    pub(crate) fn new(parts: Parts, effects: Effects) -> Result<Self, AttachError> {
+        let Parts { cpus, debug_exit_port, clock, cpuid, apic_timer_hz, map, ram, devices, transport } =
+            parts;
         let Effects { waker, events, deadlines, serial_output, serial_input } = effects;
         let (ports, mmio) = (Arc::new(PortBus::new()), Arc::new(MmioBus::new()));
         let apic_ids: Vec<u32> = (0..cpus).collect();
@@ -133,6 +142,15 @@ impl Platform {
         mmio.attach("I/O APIC", mmio::IO_APIC, io_apic.clone())?;
         mmio.attach("PCI ECAM", mmio::PCI_ECAM, Arc::new(Mutex::new(PciEcam::new(pci.clone()))))?;
 
+        let board = Board {
+            memory: Arc::new(ram.memory().clone()),
+            mmio: &mmio,
+            pci: &pci,
+            fabric: &fabric,
+            io_apic: &io_apic,
+        };
+        let virtio = VirtioDevices::attach(devices, transport, &board)?;
+
         let mut timers = TimerSet::new();
         timers.add(pit.clone());
         timers.add(rtc.clone());
@@ -158,6 +176,7 @@ impl Platform {
             pci_ports,
             i8042,
             port_92,
+            virtio,
             apic_timer_hz,
             first_entry: OnceLock::new(),
             entered: AtomicBool::new(false),
@@ -187,6 +206,7 @@ impl Platform {
 
     /// Power-up reset of all devices but the local APICs, which their vCPUs' threads reset. vCPUs stand still.
     pub(crate) fn reset(&self) {
+        self.virtio.reset();
         lock(&self.pci_ports).reset();
         lock(&self.pci).reset();
         lock(&self.serial).reset();
@@ -202,6 +222,16 @@ impl Platform {
     /// The guest was paused: its calendar follows the host's again.
     pub(crate) fn resumed(&self) {
         lock(&self.rtc).set_from_wall_clock();
+    }
+
+    /// Finishes what devices have in flight and stops them. vCPUs stand.
+    pub(crate) fn pause_devices(&self) {
+        self.virtio.pause();
+    }
+
+    /// Devices go on.
+    pub(crate) fn resume_devices(&self) {
+        self.virtio.resume();
     }
 
     /// Presses the power button. False if the guest does not listen.
@@ -240,7 +270,7 @@ fn ram_sizes(map: &MemoryMap) -> (u64, u64) {
 }
 
 /// The ACPI tables of this platform.
-pub(crate) fn acpi_config(cpus: u32) -> AcpiConfig {
+pub(crate) fn acpi_config(cpus: u32, virtio_mmio: Vec<VirtioMmioConfig>) -> AcpiConfig {
     let pm = port::ACPI_PM[0].base;
     let (_, last_bus) = mmio::PCI_ECAM_BUSES;
     AcpiConfig {
@@ -258,6 +288,7 @@ pub(crate) fn acpi_config(cpus: u32) -> AcpiConfig {
             intx: PCI_INTX,
         }),
         pvpanic: Some(port::PVPANIC[0].base),
+        virtio_mmio,
         ..AcpiConfig::pc(cpus)
     }
 }

@@ -15,7 +15,7 @@ impl SystemEvents for Silent {
     fn notify(&self, _event: SystemEvent) {}
 }
 
-fn platform(debug_exit_port: Option<u16>) -> Result<Platform, BusError> {
+fn platform(debug_exit_port: Option<u16>) -> Result<Platform, AttachError> {
     let timing = Timing::for_tsc(1_000_000_000);
     let config = CpuidConfig {
         cpus: 2,
@@ -38,6 +38,8 @@ fn platform(debug_exit_port: Option<u16>) -> Result<Platform, BusError> {
         apic_timer_hz: timing.crystal_hz.into(),
         map,
         ram,
+        devices: Vec::new(),
+        transport: VirtioTransport::Pci,
     };
     let effects = Effects {
         waker: Arc::new(Silent),
@@ -64,7 +66,7 @@ fn devices_lie_where_the_memory_map_says() {
 #[test]
 fn acpi_tells_the_ports_that_are_there() {
     let platform = platform(None).unwrap();
-    let acpi = acpi_config(2);
+    let acpi = acpi_config(2, Vec::new());
     let reset = acpi.reset.unwrap().port;
     let pci = acpi.pci.unwrap();
     for port in [

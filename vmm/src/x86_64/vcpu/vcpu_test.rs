@@ -1,3 +1,4 @@
+use crate::config::VirtioTransport;
 use std::sync::Mutex;
 
 use devices::interrupt::{DeliveryMode, Destination, InterruptMessage, Trigger, VcpuWaker};
@@ -91,6 +92,8 @@ fn bench_of(index: u32) -> Bench {
         apic_timer_hz: timing.crystal_hz.into(),
         map,
         ram,
+        devices: Vec::new(),
+        transport: VirtioTransport::Pci,
     };
     let events = Arc::new(Events::default());
     let effects = Effects {
