@@ -2,6 +2,7 @@
 
 mod args;
 mod boot;
+mod cache_folder;
 mod doctor;
 mod exit_code;
 mod inherited;

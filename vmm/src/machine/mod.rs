@@ -239,3 +239,7 @@ fn cpuid_policy(cpus: u32, timing: Timing, engine: &Engine) -> Result<CpuidPolic
         Some(host) => Ok(CpuidPolicy::native(config, features, &*host)),
     }
 }
+
+#[cfg(test)]
+#[path = "machine_test.rs"]
+mod machine_test;
