@@ -187,7 +187,8 @@ impl X86Vcpu {
         match owner {
             Owner::LocalApic => return Ok(self.apic.write_msr(msr, value).is_ok()),
             Owner::Efer => return self.set_efer(value),
-            // All vCPUs share one clock; Linux writes here only to make them equal, which they are.
+            // All vCPUs share one clock, and timers go by it. Linux wrote here only to make vCPUs equal, which they are;
+            // today it writes IA32_TSC_ADJUST, which CPUID does not offer.
             Owner::Tsc => log::debug!("vCPU {}: write of {value:#x} to IA32_TSC is ignored", self.index),
             Owner::Vcpu => self.vcpu.write_msr(msr, value)?,
             owner => {
