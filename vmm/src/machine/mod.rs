@@ -98,11 +98,12 @@ impl Machine {
         let started = Instant::now();
         config.validate()?;
         let expect = config.expect.as_deref().map(ExpectPattern::new).transpose()?;
-        let place = Place::open(&config.serial)?;
         let map = memory_map(config.memory_bytes)?;
         let ram = GuestRam::new(&map)?;
         let acpi = platform::acpi_config(config.cpus);
         let loaded = load::load(&config.boot, config.memory_bytes, &map, &acpi, &ram)?;
+        // After the files: one that is bad has cost nobody their old log.
+        let place = Place::open(&config.serial)?;
 
         let framework = |source| MachineError::Framework { engine: engine.name, source };
         let internal = |what| move |reason: std::io::Error| MachineError::internal(what, reason);
