@@ -92,6 +92,7 @@ def subjects(options, guest):
         return [
             options.rvmm, "boot", "--kernel", kernel, "--initrd", initrd, "--memory", memory, "--cpus", cpus,
             "--serial", "stdio", "--on-reboot", "exit", "--engine", "soft", "--cmdline", words,
+            "--report", "json", "--unpack-cache", os.path.join(CACHE, "bench", "unpacked"),
         ]  # fmt: skip
 
     def qemu(*machine):
@@ -122,11 +123,9 @@ def subjects(options, guest):
     return found
 
 
-def boot(subject, report=False):
-    """Boots to /init and powers off: seconds of wall time and the report; None if it hangs."""
+def boot(subject):
+    """Boots to /init and powers off: seconds of wall time and the report, if it gives one; None if it hangs."""
     command = subject.command(f"{CMDLINE} rvmm.poweroff")
-    if report:
-        command += ["--report", "json"]
     started = time.monotonic()
     before = children_seconds()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -141,14 +140,14 @@ def boot(subject, report=False):
     if b"rvmm: /init reached" not in output:
         tail = (output[-1500:] + errors[-1500:]).decode(errors="replace")
         sys.exit(f"error: {subject.name} ended (code {child.returncode}) before /init; its output ends:\n{tail}")
-    return wall, find_report(output, errors) if report else None
+    return wall, find_report(errors)
 
 
 def boot_surely(subject):
     """Boots, again where it hung. None where a peer always does; rvmm may not hang once."""
     tries = 1 if subject.name == "rvmm" else PEER_TRIES
     for _ in range(tries):
-        done = boot(subject, report=subject.name == "rvmm")
+        done = boot(subject)
         if done:
             return done
         subject.hangs += 1
@@ -158,13 +157,11 @@ def boot_surely(subject):
     return None
 
 
-def find_report(*streams):
-    """The report among a program's output: a line that is a JSON object."""
-    for stream in streams:
-        for line in reversed(stream.decode(errors="replace").splitlines()):
-            if line.startswith("{") and '"phases"' in line:
-                found = json.loads(line)
-                return found.get("report", found)
+def find_report(errors):
+    """rvmm's report on its standard error: a line that is a JSON object."""
+    for line in reversed(errors.decode(errors="replace").splitlines()):
+        if line.startswith("{") and '"phases"' in line:
+            return json.loads(line)
     return None
 
 
@@ -219,7 +216,7 @@ def resident(pid):
 def idle(subject):
     """Boots to the prompt and watches it: share of one core, resident memory there."""
     child = subprocess.Popen(
-        subject.command(f"{CMDLINE} quiet"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        subject.command(f"{CMDLINE} quiet"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         seen = b""
@@ -236,11 +233,15 @@ def idle(subject):
         time.sleep(WATCH_S)
         share = (processor_seconds(child.pid) - before) / WATCH_S
         total, guest = resident(child.pid)
+        # rvmm says at its end how large its engine's caches are; the guest idles, so they are what they were.
+        child.terminate()
+        report = find_report(child.communicate(timeout=10)[1]) or {}
     finally:
         child.kill()
         child.wait()
     say(f"  {subject.name}: {share * 100:.2f} % of a core at the prompt")
-    return {"share": share, "resident_kib": total, "guest_kib": guest}
+    caches = (report.get("engine_cache_bytes") or 0) / 1024
+    return {"share": share, "resident_kib": total, "guest_kib": guest, "engine_cache_kib": caches}
 
 
 def phase_ms(reports, name):
@@ -276,7 +277,8 @@ def show_boots(found, times, reports, numbers):
     for report in reports:
         instructions = report.get("guest_instructions")
         if instructions:
-            rates.append(instructions / max(report["run_us"], 1))
+            at_us = {phase["name"]: phase["at_us"] for phase in report["phases"]}
+            rates.append(instructions / max(at_us["end"] - at_us["first_instruction"], 1))
             numbers["guest_instructions"] = instructions
     if rates:
         instructions = numbers["guest_instructions"]
@@ -288,13 +290,14 @@ def show_boots(found, times, reports, numbers):
 
 
 def show_idle(watched, numbers):
-    say("\nat the prompt: share of a core, resident MiB in all, of the guest's memory, beyond it")
+    say("\nat the prompt: share of a core; resident MiB in all, of the guest's memory, of the engine's caches, besides")
     for name, seen in watched.items():
         if not seen:
             say(f"  {name:<14} never came to a prompt")
             continue
-        total, guest = seen["resident_kib"] / 1024, seen["guest_kib"] / 1024
-        say(f"  {name:<14}{seen['share'] * 100:7.2f} %{total:9.1f}{guest:9.1f}{total - guest:9.1f}")
+        total, guest, caches = (seen[part] / 1024 for part in ("resident_kib", "guest_kib", "engine_cache_kib"))
+        shown = f"{caches:9.1f}" if caches else "        ?"  # QEMU does not tell
+        say(f"  {name:<14}{seen['share'] * 100:7.2f} %{total:9.1f}{guest:9.1f}{shown}{total - guest - caches:9.1f}")
     numbers["idle"] = watched
 
 

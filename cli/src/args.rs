@@ -9,7 +9,7 @@ use vmm::config::{
     VirtioTransport,
 };
 
-use crate::{exit_code, values};
+use crate::{cache_folder, exit_code, values};
 
 /// Boots Linux guests on Hypervisor.framework, or on rvmm's own CPU engine.
 #[derive(Debug, Parser)]
@@ -109,6 +109,12 @@ pub(crate) struct BootArgs {
     #[arg(long, value_enum, default_value_t = Unpack::Host)]
     pub(crate) unpack: Unpack,
 
+    /// Where unpacked kernels and initramfs are kept for the next run: a folder, or off.
+    ///
+    /// Without this flag, a folder rvmm among the user's caches. What cannot be kept is unpacked anew; -v tells why.
+    #[arg(long, value_name = "DIR|off", value_parser = values::unpack_cache)]
+    pub(crate) unpack_cache: Option<UnpackCache>,
+
     /// An I/O port whose writes end the run; for guest test programs (the usual one is 0xf4).
     #[arg(long, value_name = "PORT", value_parser = values::port)]
     pub(crate) debug_exit_port: Option<u16>,
@@ -163,6 +169,15 @@ pub(crate) enum Unpack {
     Guest,
 }
 
+/// `--unpack-cache`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UnpackCache {
+    /// Nothing is kept.
+    Off,
+    /// It is kept there.
+    Folder(PathBuf),
+}
+
 impl BootArgs {
     /// The machine these flags describe.
     pub(crate) fn config(&self) -> MachineConfig {
@@ -178,6 +193,11 @@ impl BootArgs {
             unpack: match self.unpack {
                 Unpack::Host => UnpackBy::Host,
                 Unpack::Guest => UnpackBy::Guest,
+            },
+            unpack_cache: match &self.unpack_cache {
+                None => cache_folder::of_user(),
+                Some(UnpackCache::Off) => None,
+                Some(UnpackCache::Folder(path)) => Some(path.clone()),
             },
         };
         MachineConfig {

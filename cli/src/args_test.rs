@@ -32,6 +32,14 @@ fn cmdline_replaces_and_append_adds() {
 }
 
 #[test]
+fn unpacked_files_are_kept_where_the_flag_says() {
+    let cache = |flags: &[&str]| boot(flags).unwrap().config().boot.unpack_cache;
+    assert_eq!(cache(&["--unpack-cache", "off"]), None);
+    assert_eq!(cache(&["--unpack-cache", "/a/b"]), Some("/a/b".into()));
+    assert_eq!(cache(&[]), cache_folder::of_user());
+}
+
+#[test]
 fn bad_values_are_usage_errors() {
     for flags in [
         ["--memory", "12Q"],
@@ -45,6 +53,7 @@ fn bad_values_are_usage_errors() {
         ["--expect", "("],
         ["--report", "xml"],
         ["--unpack", "nobody"],
+        ["--unpack-cache", ""],
         ["--on-reboot", "maybe"],
         ["--debug-exit-port", "0x10000"],
     ] {

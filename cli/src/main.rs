@@ -2,9 +2,11 @@
 
 mod args;
 mod boot;
+mod cache_folder;
 mod doctor;
 mod exit_code;
 mod inherited;
+mod os;
 mod probe;
 mod signals;
 mod summary;
@@ -18,6 +20,7 @@ use clap::Parser;
 use self::args::{Cli, Command};
 
 fn main() -> ExitCode {
+    os::return_large_allocations();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -38,9 +38,14 @@ fn write_text(out: &mut String, outcome: &Outcome, report: &Report) -> std::fmt:
     for phase in &report.phases {
         writeln!(out, "{:>12.1} ms  {}", milliseconds(phase.at_us), phase.name.replace('_', " "))?;
     }
-    writeln!(out, "{:>12.1} ms  length of the run", milliseconds(report.run_us))?;
     if let Some(instructions) = report.guest_instructions {
-        writeln!(out, "{instructions} guest instructions{}", rate(instructions, report.run_us))?;
+        writeln!(out, "{instructions} guest instructions{}", rate(instructions, report.run_us()))?;
+    }
+    if let (Some(resident), Some(own)) = (report.resident, report.own_bytes()) {
+        writeln!(out, "{:.1} MiB resident", mebibytes(resident.process_bytes))?;
+        writeln!(out, "{:>12.1}  guest memory", mebibytes(resident.guest_bytes))?;
+        writeln!(out, "{:>12.1}  the engine's caches", mebibytes(report.engine_cache_bytes.unwrap_or(0)))?;
+        writeln!(out, "{:>12.1}  rvmm besides", mebibytes(own))?;
     }
     if report.resets > 0 {
         writeln!(out, "{} guest resets", report.resets)?;
@@ -68,9 +73,13 @@ fn milliseconds(microseconds: u64) -> f64 {
     microseconds as f64 / 1000.0
 }
 
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 /// Millions a second over the whole run.
-fn rate(instructions: u64, microseconds: u64) -> String {
-    match instructions.checked_div(microseconds) {
+fn rate(instructions: u64, microseconds: Option<u64>) -> String {
+    match microseconds.and_then(|microseconds| instructions.checked_div(microseconds)) {
         Some(millions) => format!(", {millions} million a second"),
         None => String::new(),
     }

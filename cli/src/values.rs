@@ -6,6 +6,8 @@ use std::time::Duration;
 use vmm::config::{SerialBackend, check_cpus, check_memory};
 use vmm::console::ExpectPattern;
 
+use crate::args::UnpackCache;
+
 /// What is wrong with a value, without the flag's name.
 type Parsed<T> = Result<T, String>;
 
@@ -69,6 +71,15 @@ pub(crate) fn serial(text: &str) -> Parsed<SerialBackend> {
         None if text == "pty" => Ok(SerialBackend::Pty),
         None if text == "null" => Ok(SerialBackend::Null),
         _ => Err("must be stdio, pty, file=PATH, socket=PATH or null".to_owned()),
+    }
+}
+
+/// Where unpacked files are kept.
+pub(crate) fn unpack_cache(text: &str) -> Parsed<UnpackCache> {
+    match text {
+        "" => Err("the path is empty".to_owned()),
+        "off" => Ok(UnpackCache::Off),
+        path => Ok(UnpackCache::Folder(PathBuf::from(path))),
     }
 }
 

@@ -99,6 +99,20 @@ fn arm64_image() -> Vec<u8> {
     image
 }
 
+/// A cpio archive with one file of so many bytes.
+fn cpio(size: usize) -> Vec<u8> {
+    let entry = |name: &str, mode: u32, size: usize| {
+        let fields = [1, mode, 0, 0, 1, 0, size as u32, 0, 0, 0, 0, name.len() as u32 + 1, 0];
+        let mut entry = b"070701".to_vec();
+        fields.iter().for_each(|field| entry.extend(format!("{field:08x}").bytes()));
+        entry.extend(name.bytes());
+        entry.push(0);
+        entry.resize((entry.len().next_multiple_of(4) + size).next_multiple_of(4), 0);
+        entry
+    };
+    [entry("file", 0o100_644, size), entry("TRAILER!!!", 0, 0)].concat()
+}
+
 #[test]
 fn kernel_files_that_cannot_be_read() {
     let files = Files::new();
@@ -120,6 +134,21 @@ fn kernel_files_that_are_none() {
     for (name, bytes, reason) in cases {
         let path = files.make(name, &bytes);
         assert_refused(&["boot", "--kernel", &path], 4, &[&path, reason]);
+    }
+}
+
+#[test]
+fn kernels_packed_in_unknown_ways() {
+    let files = Files::new();
+    for (magic, words) in [(b"\x01\x02\x03\x04", "compression"), (b"\x89LZO", "lzo")] {
+        let mut image = bzimage_header();
+        // Behind the setup: 0x600 bytes, of which 0x100 at 0x100 are the payload.
+        image[0x1f4..0x1f8].copy_from_slice(&0x60_u32.to_le_bytes());
+        image[0x248..0x24c].copy_from_slice(&0x100_u32.to_le_bytes());
+        image[0x24c..0x250].copy_from_slice(&0x100_u32.to_le_bytes());
+        image[0xb00..0xb04].copy_from_slice(magic);
+        let path = files.make("packed", &image);
+        assert_refused(&["boot", "--kernel", &path], 4, &[&path, words]);
     }
 }
 
@@ -157,6 +186,10 @@ fn what_does_not_fit() {
     assert_refused(&["boot", "--kernel", &high, "--memory", "64M"], 5, &[&high, "memory"]);
     let large = files.make("large", &vec![0x5a; 3 << 20]);
     assert_refused(&["boot", "--kernel", &large, "--memory", "2M"], 5, &[&large, "memory"]);
+    let initrd = files.make("initrd", &cpio(3 << 20));
+    let boot = ["boot", "--kernel", &kernel, "--initrd", &initrd, "--memory"];
+    assert_refused(&[&boot[..], &["2M"]].concat(), 5, &[&initrd, "memory"]);
+    assert_refused(&[&boot[..], &["4M"]].concat(), 5, &[&initrd, "memory"]);
     let long = "x".repeat(70_000);
     assert_refused(&["boot", "--kernel", &kernel, "--cmdline", &long], 5, &["command line", "70000"]);
     assert_refused(&["boot", "--kernel", &kernel, "--cmdline", "a\nb"], 2, &["command line"]);
@@ -178,6 +211,10 @@ fn nothing_is_left_behind_when_the_kernel_is_bad() {
     let socket = format!("socket={}", text(&files.path("socket")));
     assert_refused(&["boot", "--kernel", "/no/such/kernel", "--serial", &socket], 3, &["/no/such/kernel"]);
     assert!(files.is_as_left(&[]));
+    let log = files.make("log", b"of an earlier run");
+    let (serial, junk) = (format!("file={log}"), files.make("junk", &[7; 5000]));
+    assert_refused(&["boot", "--kernel", &junk, "--serial", &serial], 4, &[&junk]);
+    assert_eq!(fs::read(&log).unwrap(), b"of an earlier run");
 }
 
 #[test]

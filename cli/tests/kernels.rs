@@ -5,12 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot set itself up has failed
 #![allow(clippy::print_stdout)] // a test that was skipped says so
 
+mod session;
+
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
+use session::Session;
 
 /// Guests are given the machine one at a time: their timing is part of what is tested.
 static TURN: Mutex<()> = Mutex::new(());
@@ -48,18 +51,23 @@ fn booter(name: &str) -> Option<Booter> {
 
 impl Booter {
     fn boot(&self, flags: &[&str]) -> Output {
-        Command::new(&self.program)
+        self.command(flags).args(["--report", "json"]).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn command(&self, flags: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
             .arg("boot")
             .arg("--kernel")
             .arg(self.guest.join("bzImage"))
             .arg("--initrd")
             .arg(self.guest.join("rootfs.cpio.xz"))
             .args(if flags.contains(&"--timeout") { &[][..] } else { &["--timeout", "180s"] })
-            .args(["--report", "json"])
-            .args(flags)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .args(flags);
+        if !flags.contains(&"--unpack-cache") {
+            command.args(["--unpack-cache", concat!(env!("CARGO_TARGET_TMPDIR"), "/unpacked")]);
+        }
+        command
     }
 }
 
@@ -121,6 +129,63 @@ fn expect_ends_at_the_prompt() {
     let output = booter.boot(&["--expect", "^rvmm:~# "]);
     assert_code(&output, 0);
     assert_eq!(report(&output)["stop"]["reason"], "expect_matched");
+}
+
+#[test]
+fn a_person_types_at_the_shell() {
+    let Some(booter) = booter("cloud") else { return };
+    let mut session = Session::new(booter.command(&["--cmdline", "console=ttyS0 quiet"]));
+    session.wait_for("rvmm:~# ");
+    assert!(session.is_raw());
+    session.press(b"echo $((6 * 7))\r");
+    session.wait_for("\n42\r\n");
+    session.wait_for("rvmm:~# ");
+    // Ctrl-C is the guest's: it ends the guest's program, not the guest.
+    session.press(b"sleep 1000\r");
+    session.wait_for("sleep 1000\r\n");
+    session.press(b"\x03");
+    session.wait_for("rvmm:~# ");
+    session.press(b"\x01x");
+    assert_eq!(session.end().code(), Some(0));
+}
+
+#[test]
+fn a_reboot_by_triple_fault_is_a_reboot() {
+    let Some(booter) = booter("cloud") else { return };
+    let output = booter.boot(&["--append", "rvmm.reboot reboot=t", "--on-reboot", "exit"]);
+    assert_code(&output, 22);
+    assert!(console(&output).contains("rvmm: /init reached"));
+}
+
+#[test]
+fn a_second_boot_need_not_unpack() {
+    let Some(booter) = booter("generic") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let boot = || {
+        let flags = ["--unpack-cache", cache.to_str().unwrap(), "--expect", "^rvmm:~# "];
+        assert_code(&booter.boot(&flags), 0);
+    };
+    let entries = || {
+        let mut entries: Vec<_> =
+            std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        entries
+    };
+    boot();
+    let first = entries();
+    assert_eq!(first.len(), 2, "kernel and initramfs: {first:?}");
+    // A damaged entry is noticed and made anew.
+    let kernel = first.iter().find(|path| path.to_string_lossy().contains("kernel-")).unwrap();
+    let mut damaged = std::fs::read(kernel).unwrap();
+    let whole = damaged.clone();
+    damaged[1 << 20] ^= 1;
+    std::fs::write(kernel, &damaged).unwrap();
+    boot();
+    assert!(std::fs::read(kernel).unwrap() == whole, "the damaged entry is replaced");
+    // What is used from there boots, too.
+    boot();
+    assert_eq!(entries(), first);
 }
 
 #[test]

@@ -189,5 +189,3 @@ impl Program {
 
 /// Bytes between landings, at least.
 pub(crate) const LANDING: u64 = 16;
-/// Landings beyond the first, at most.
-pub(crate) const LANDINGS: usize = 3;

@@ -85,6 +85,11 @@ pub struct BootConfig {
     /// Who unpacks compressed payloads.
     #[serde(default)]
     pub unpack: UnpackBy,
+    /// A folder in which what the VMM unpacked is kept for the next run, up to 512 MiB; made if it is not there.
+    ///
+    /// It must be the user's own, and not writable for others; else nothing is kept, as with `None`.
+    #[serde(default)]
+    pub unpack_cache: Option<PathBuf>,
 }
 
 /// Who unpacks the kernel's payload and the initramfs.

@@ -6,6 +6,7 @@ fn config() -> MachineConfig {
         initrd: None,
         cmdline: DEFAULT_CMDLINE.to_owned(),
         unpack: UnpackBy::Host,
+        unpack_cache: None,
     };
     MachineConfig::new(512 << 20, boot)
 }

@@ -17,11 +17,13 @@ pub mod memory;
 mod os;
 mod report;
 mod stop;
+mod unpack_cache;
 mod vcpu;
 pub mod x86_64;
 
 pub use config::MachineConfig;
 pub use machine::{Cause, Event, Machine, MachineError, MachineHandle, Outcome};
+pub use memory::Resident;
 pub use report::{ExitCount, Phase, Report};
 pub use stop::{RegisterDump, StopReason};
 

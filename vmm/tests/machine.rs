@@ -51,7 +51,8 @@ fn what_a_guest_prints_is_shown_and_counted() {
     assert_eq!(guest.console(), "hello\r\n");
     assert_eq!(outcome.report.console_bytes, 7);
     let phases: Vec<_> = outcome.report.phases.iter().map(|phase| phase.name).collect();
-    assert_eq!(phases, ["load", "unpack", "first_instruction", "first_console_byte"]);
+    assert_eq!(phases, ["load", "unpack", "first_instruction", "first_console_byte", "end"]);
+    assert!(outcome.report.phases.is_sorted_by_key(|phase| phase.at_us));
 }
 
 #[test]
@@ -130,6 +131,37 @@ fn a_triple_fault_names_the_place() {
     }
 }
 
+/// Loads an interrupt descriptor table of no bytes and asks for a breakpoint, as Linux does for `reboot=triple`.
+fn reset_by_triple_fault(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    a.push(0)?;
+    a.push(0)?;
+    a.lidt(ptr(rsp))?;
+    a.int3()
+}
+
+#[test]
+fn a_triple_fault_can_be_a_reset() {
+    let mut guest = Guest::new(|a| {
+        print(a, "boot\n")?;
+        reset_by_triple_fault(a)
+    });
+    guest.config.on_reboot = OnReboot::Exit;
+    assert_eq!(guest.end(), StopReason::Reset);
+
+    guest.config.on_reboot = OnReboot::Reset;
+    guest.config.expect = Some("(boot\n){3}".to_owned());
+    assert_eq!(guest.end(), StopReason::ExpectMatched);
+}
+
+#[test]
+fn a_triple_fault_after_a_panic_is_the_panics() {
+    let guest = Guest::new(|a| {
+        print(a, "Kernel panic - not syncing: test\n")?;
+        reset_by_triple_fault(a)
+    });
+    assert_eq!(guest.end(), StopReason::Panic);
+}
+
 #[test]
 fn halting_for_good_ends_the_run() {
     let guest = Guest::new(|a| {
@@ -202,6 +234,43 @@ fn a_guest_resets_in_place_and_boots_again() {
     assert_eq!(outcome.reason, StopReason::DebugExit { code: 9 });
     assert_eq!(outcome.report.resets, 2);
     assert_eq!(guest.console(), "boot\nboot\nboot\n");
+}
+
+#[test]
+fn a_reset_leaves_nothing_of_the_guest_in_memory() {
+    // Looks for what it left: behind its own image, in the middle of RAM, and code that it ran there.
+    let mut guest = Guest::new(|a| {
+        let (mut dirty, mut again) = (a.create_label(), a.create_label());
+        for address in [BASE + 0x8_0000, 0x100_0000, 0x180_0000] {
+            a.cmp(qword_ptr(address), 0)?;
+            a.jne(dirty)?;
+            a.mov(qword_ptr(address), 1)?;
+        }
+        // mov bl, COUNT; ret, where COUNT is what CMOS memory says.
+        out8(a, 0x70, 0x60)?;
+        a.mov(edx, 0x71)?;
+        a.in_(al, dx)?;
+        a.inc(al)?;
+        a.out(dx, al)?;
+        a.mov(rsi, 0x140_0000_u64)?;
+        a.mov(byte_ptr(rsi), 0xb3)?;
+        a.mov(byte_ptr(rsi + 1), al)?;
+        a.mov(byte_ptr(rsi + 2), 0xc3)?;
+        a.call(rsi)?;
+        a.cmp(bl, al)?;
+        a.jne(dirty)?;
+        a.cmp(al, 4)?;
+        a.jb(again)?;
+        exit(a, 9)?;
+        a.set_label(&mut again)?;
+        out8(a, 0xcf9, 6)?;
+        a.set_label(&mut dirty)?;
+        exit(a, 1)
+    });
+    guest.config.cpus = 2;
+    let outcome = guest.run();
+    assert_eq!(outcome.reason, StopReason::DebugExit { code: 9 });
+    assert_eq!(outcome.report.resets, 3);
 }
 
 #[test]

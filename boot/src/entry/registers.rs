@@ -64,7 +64,7 @@ pub struct InitialState {
     pub ldtr: Segment,
     /// GDTR.
     pub gdtr: TableRegister,
-    /// IDTR, empty.
+    /// IDTR, without a gate. The limit is not 0, which a kernel loads to reset the machine by a triple fault.
     pub idtr: TableRegister,
 }
 
@@ -88,6 +88,9 @@ const UNUSABLE: u32 = 1 << 16;
 /// A task state segment's smallest limit; PVH asks for this one.
 const TASK_LIMIT: u32 = 0x67;
 
+/// A limit of the interrupt descriptor table that no gate fits in.
+const NO_GATE: u16 = 1;
+
 /// Flags with only the bit that is always set.
 const RFLAGS_RESET: u64 = 1 << 1;
 
@@ -109,7 +112,7 @@ impl InitialState {
             tr: Segment { selector: TASK_SELECTOR, base: 0, limit: TASK_LIMIT, access_rights: TASK },
             ldtr: Segment { access_rights: UNUSABLE, ..Segment::default() },
             gdtr: TableRegister { base: gdt, limit: GDT_SIZE as u16 - 1 },
-            idtr: TableRegister::default(),
+            idtr: TableRegister { base: 0, limit: NO_GATE },
             ..Self::default()
         }
     }

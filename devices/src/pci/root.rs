@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::function::BarWindow;
 use super::host_bridge::HostBridge;
@@ -51,8 +51,9 @@ struct Slot {
 /// Bus 0, with a host bridge at 00:00.0; each slot has one function. BARs are assigned as firmware would when a function
 /// is added, and appear on the buses while the guest's command register enables them.
 pub struct PciRoot {
-    mmio: Arc<MmioBus>,
-    ports: Arc<PortBus>,
+    // The buses hold the two ways to configuration space, which hold the root.
+    mmio: Weak<MmioBus>,
+    ports: Weak<PortBus>,
     slots: BTreeMap<u8, Slot>,
     /// What is left of the windows.
     free_memory: Range<u64>,
@@ -60,16 +61,16 @@ pub struct PciRoot {
 }
 
 impl PciRoot {
-    /// A root with only its host bridge.
-    pub fn new(mmio: Arc<MmioBus>, ports: Arc<PortBus>) -> Arc<Mutex<Self>> {
+    /// A root with only its host bridge, whose windows appear on these buses. It does not keep them.
+    pub fn new(mmio: &Arc<MmioBus>, ports: &Arc<PortBus>) -> Arc<Mutex<Self>> {
         let bridge = Slot {
             function: Arc::new(Mutex::new(HostBridge::new())),
             assigned: [None; BARS],
             attached: [None; BARS],
         };
         Arc::new(Mutex::new(Self {
-            mmio,
-            ports,
+            mmio: Arc::downgrade(mmio),
+            ports: Arc::downgrade(ports),
             slots: BTreeMap::from([(0, bridge)]),
             free_memory: mmio::PCI_WINDOW_32,
             free_ports: port::PCI_WINDOW,
@@ -143,6 +144,8 @@ impl PciRoot {
 
     /// Moves windows on the buses to where the function's registers now say.
     fn follow(&mut self, device: u8) {
+        // Who writes here came over one of the buses; without them there is nothing to be seen on.
+        let (Some(mmio), Some(ports)) = (self.mmio.upgrade(), self.ports.upgrade()) else { return };
         let Some(slot) = self.slots.get_mut(&device) else { return };
         let wanted: [Option<BarRegion>; BARS] = {
             let function = lock(&slot.function);
@@ -152,14 +155,14 @@ impl PciRoot {
         for (attached, wanted) in slot.attached.iter_mut().zip(&wanted) {
             let target = wanted.map(|region| (region.kind, region.base));
             if let Some((kind, base)) = attached.filter(|attached| Some(*attached) != target) {
-                detach(&self.mmio, &self.ports, kind, base);
+                detach(&mmio, &ports, kind, base);
                 *attached = None;
             }
         }
         for (bar, (attached, wanted)) in slot.attached.iter_mut().zip(&wanted).enumerate() {
             let Some(region) = wanted.filter(|_| attached.is_none()) else { continue };
             let window = BarWindow { function: slot.function.clone(), bar };
-            match attach(&self.mmio, &self.ports, device, window, region) {
+            match attach(&mmio, &ports, device, window, region) {
                 Ok(()) => *attached = Some((region.kind, region.base)),
                 // While a guest sizes or moves windows they pass through places that are taken.
                 Err(error) => log::debug!("PCI slot {device} BAR {bar} stays off the bus: {error}"),

@@ -71,7 +71,7 @@ struct Machine {
 fn machine() -> Machine {
     let (mmio, ports, events) =
         (Arc::new(MmioBus::new()), Arc::new(PortBus::new()), Arc::new(Events::default()));
-    let root = PciRoot::new(mmio.clone(), ports.clone());
+    let root = PciRoot::new(&mmio, &ports);
     let config = PciConfigPorts::new(root.clone(), ResetRegister::new(events.clone()));
     ports.attach("config", &port::PCI_CONFIG, Arc::new(Mutex::new(config))).unwrap();
     mmio.attach("ecam", mmio::PCI_ECAM, Arc::new(Mutex::new(PciEcam::new(root.clone())))).unwrap();

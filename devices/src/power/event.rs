@@ -9,6 +9,8 @@ pub enum ResetSource {
     KeyboardController,
     /// The fast reset bit of port 0x92.
     Port92,
+    /// A processor that shut itself down on purpose: a chipset answers with a reset.
+    Shutdown,
 }
 
 /// A request to the machine's owner.

@@ -279,4 +279,8 @@ impl Vcpu for SoftVcpu {
     fn instructions_retired(&self) -> Option<u64> {
         Some(self.state.engine.cpu.instructions())
     }
+
+    fn cache_bytes(&self) -> Option<u64> {
+        Some(self.state.engine.statistics().cache_bytes as u64)
+    }
 }

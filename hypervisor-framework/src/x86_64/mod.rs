@@ -178,4 +178,8 @@ pub trait Vcpu {
 
     /// Guest instructions executed since creation, where the provider counts them (the software engine does).
     fn instructions_retired(&self) -> Option<u64>;
+
+    /// Bytes of host memory that translations of guest code and addresses take, where the provider makes such (the
+    /// software engine does).
+    fn cache_bytes(&self) -> Option<u64>;
 }

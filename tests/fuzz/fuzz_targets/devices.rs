@@ -144,7 +144,7 @@ impl Machine {
         let com1 = isa.line(isa_irq::COM1);
         let serial = Serial16550::new(com1, Box::new(()), Box::new(()), time.clone(), idle);
         let serial = Arc::new(Mutex::new(serial));
-        let pci = PciRoot::new(mmio.clone(), ports.clone());
+        let pci = PciRoot::new(&mmio, &ports);
         let function = Arc::new(Mutex::new(Function::new(fabric.clone())));
         pci.lock().unwrap().add(1, function).unwrap();
         let pci_ports = PciConfigPorts::new(pci.clone(), ResetRegister::new(events.clone()));
@@ -281,14 +281,6 @@ impl Machine {
                 self.advance_to(now.saturating_add(wait));
             }
         }
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // The PCI root knows the buses that its windows are on, and the buses know its configuration ports: a circle.
-        self.ports.detach(port::PCI_CONFIG[0].base).unwrap();
-        self.mmio.detach(mmio::PCI_ECAM.base).unwrap();
     }
 }
 

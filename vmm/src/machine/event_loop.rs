@@ -12,6 +12,7 @@ use super::{Event, Machine, MachineError, Outcome, load};
 use crate::config::OnReboot;
 use crate::console::{Attention, Key, Milestone, Place};
 use crate::lifecycle::{self, Action, Refusal, Request, State};
+use crate::memory;
 use crate::stop::StopReason;
 use crate::vcpu::Hold;
 
@@ -38,6 +39,10 @@ impl Machine {
             Ok(reason) => reason,
             Err(error) => StopReason::Error { message: crate::error_chain(&error) },
         };
+        self.timeline.ended_at = Some(Instant::now());
+        // While the vCPUs still have their caches.
+        let guest: Vec<_> = self.platform.ram.host_ranges().collect();
+        self.timeline.resident = memory::resident(&guest);
         self.end_threads();
         self.state = State::Stopped;
         let reason = self.last_words(reason);
@@ -269,7 +274,8 @@ impl Machine {
 
     /// Power-up state and a fresh boot; vCPUs stand.
     fn reset(&mut self, observer: Observer<'_>) -> Result<(), MachineError> {
-        let Self { config, platform, acpi, .. } = &*self;
+        let Self { config, platform, acpi, vm, .. } = &*self;
+        platform.ram.wipe(&**vm)?;
         let loaded = load::load(&config.boot, config.memory_bytes, &platform.map, acpi, &platform.ram)?;
         self.platform.reset();
         self.group().reset(loaded.entry);

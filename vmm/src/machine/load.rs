@@ -6,11 +6,14 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use boot::{AcpiConfig, InitialState, Initramfs, KernelImage, PlanRequest, Unpack, plan};
+use boot::{
+    AcpiConfig, InitialState, Initramfs, KernelImage, LoadOptions, PlanRequest, Unpack, UnpackedStore, plan,
+};
 
 use super::MachineError;
 use crate::config::{BootConfig, UnpackBy};
 use crate::memory::{GuestRam, MemoryMap};
+use crate::unpack_cache::UnpackCache;
 
 /// A boot, placed in guest memory.
 pub(super) struct Loaded {
@@ -37,6 +40,9 @@ pub(super) fn load(
         UnpackBy::Host => Unpack::Host,
         UnpackBy::Guest => Unpack::Guest,
     };
+    let cache = boot.unpack_cache.as_deref().filter(|_| unpack == Unpack::Host).and_then(open_cache);
+    let store = cache.as_ref().map(|cache| cache as &dyn UnpackedStore);
+    let options = LoadOptions { unpack, max_unpacked: memory_bytes, store };
     let kernel_bytes = read("kernel", &boot.kernel, memory_bytes)?;
     let initrd_bytes =
         boot.initrd.as_deref().map(|path| Ok::<_, MachineError>((path, read("initrd", path, memory_bytes)?)));
@@ -44,10 +50,9 @@ pub(super) fn load(
     let read_at = Instant::now();
     let (kernel, initramfs) = thread::scope(|scope| {
         let initramfs = initrd_bytes.map(|(path, bytes)| {
-            scope.spawn(move || Initramfs::load(bytes, &path.display().to_string(), unpack, memory_bytes))
+            scope.spawn(move || Initramfs::load_with(bytes, &path.display().to_string(), &options))
         });
-        let kernel =
-            KernelImage::load(kernel_bytes, &boot.kernel.display().to_string(), unpack, memory_bytes);
+        let kernel = KernelImage::load_with(kernel_bytes, &boot.kernel.display().to_string(), &options);
         let initramfs = initramfs.map(|thread| {
             thread.join().map_err(|_| MachineError::internal("initrd", "the unpacking thread panicked"))
         });
@@ -68,6 +73,13 @@ pub(super) fn load(
     }
     log::debug!("kernel {:?} {:?}, entry {:#x}", kernel.format(), kernel.version(), image.entry.rip);
     Ok(Loaded { entry: image.entry, read_at, placed_at: Instant::now() })
+}
+
+/// The folder with what earlier runs unpacked. One that cannot be used makes the boot slower, no more.
+fn open_cache(path: &Path) -> Option<UnpackCache> {
+    UnpackCache::open(path)
+        .inspect_err(|error| log::info!("unpacked files are not kept in {}: {error}", path.display()))
+        .ok()
 }
 
 /// The whole of a file, which may be a pipe, but no larger than guest memory.

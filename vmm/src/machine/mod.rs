@@ -100,7 +100,6 @@ impl Machine {
         let started = Instant::now();
         config.validate()?;
         let expect = config.expect.as_deref().map(ExpectPattern::new).transpose()?;
-        let place = Place::open(&config.serial)?;
         let map = memory_map(config.memory_bytes)?;
         let ram = GuestRam::new(&map)?;
         let devices = peripherals::make(&config)?;
@@ -113,6 +112,8 @@ impl Machine {
             config.boot.cmdline.push_str(&mmio_cmdline(devices.len()));
         }
         let loaded = load::load(&config.boot, config.memory_bytes, &map, &acpi, &ram)?;
+        // After the files: one that is bad has cost nobody their old log.
+        let place = Place::open(&config.serial)?;
 
         let framework = |source| MachineError::Framework { engine: engine.name, source };
         let internal = |what| move |reason: std::io::Error| MachineError::internal(what, reason);
@@ -251,3 +252,7 @@ fn cpuid_policy(cpus: u32, timing: Timing, engine: &Engine) -> Result<CpuidPolic
         Some(host) => Ok(CpuidPolicy::native(config, features, &*host)),
     }
 }
+
+#[cfg(test)]
+#[path = "machine_test.rs"]
+mod machine_test;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use devices::bus::Direction;
 
 use super::Machine;
+use crate::memory::Resident;
 use crate::report::{ExitCount, Phase, Report, UnknownAccess, micros};
 
 /// When things happened.
@@ -16,12 +17,24 @@ pub(super) struct Timeline {
     pub(super) run_at: Option<Instant>,
     pub(super) init_at: Option<Instant>,
     pub(super) panic_at: Option<Instant>,
+    pub(super) ended_at: Option<Instant>,
+    pub(super) resident: Option<Resident>,
     pub(super) resets: u64,
 }
 
 impl Timeline {
     pub(super) fn new(started: Instant, read_at: Instant, placed_at: Instant) -> Self {
-        Self { started, read_at, placed_at, run_at: None, init_at: None, panic_at: None, resets: 0 }
+        Self {
+            started,
+            read_at,
+            placed_at,
+            run_at: None,
+            init_at: None,
+            panic_at: None,
+            ended_at: None,
+            resident: None,
+            resets: 0,
+        }
     }
 }
 
@@ -36,11 +49,13 @@ impl Machine {
             ("first_console_byte", self.console.first_byte()),
             ("init", timeline.init_at),
             ("panic", timeline.panic_at),
+            ("end", timeline.ended_at),
         ]
         .into_iter()
         .filter_map(|(name, at)| Some(Phase { name, at_us: micros(at?.duration_since(timeline.started)) }))
         .collect();
         phases.sort_by_key(|phase| phase.at_us);
+        let cache_bytes: u64 = self.counters.iter().map(|counters| counters.cache_bytes()).sum();
         let instructions: u64 = self.counters.iter().map(|counters| counters.instructions()).sum();
         Report {
             engine: self.engine_name.to_owned(),
@@ -54,7 +69,8 @@ impl Machine {
             unknown_accesses: self.unknown_accesses(),
             console_bytes,
             console_bytes_dropped,
-            run_us: timeline.run_at.map_or(0, |at| micros(at.elapsed())),
+            engine_cache_bytes: (cache_bytes > 0).then_some(cache_bytes),
+            resident: timeline.resident,
         }
     }
 

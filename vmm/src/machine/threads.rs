@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use boot::InitialState;
+use devices::power::{ResetSource, SystemEvent, SystemEvents};
 use hypervisor_framework::x86_64::VcpuTicket;
 
 use super::signals::{Message, Signals};
@@ -64,7 +65,10 @@ impl VcpuThread {
                         group.reset_done(slot);
                         continue;
                     }
-                    Order::Exit => return Ok(()),
+                    Order::Exit => {
+                        counters.set_cache_bytes(vcpu.cache_bytes());
+                        return Ok(());
+                    }
                 }
             }
             match vcpu.step(&bell)? {
@@ -80,10 +84,13 @@ impl VcpuThread {
                         group.set_asleep(slot, false);
                     }
                 }
-                Step::Stopped(stop) => {
-                    group.hold(Hold::Guest);
-                    signals.send(Message::VcpuStopped(stop_reason(index, stop)));
-                }
+                Step::Stopped(stop) => match stop_reason(index, stop) {
+                    Some(reason) => {
+                        group.hold(Hold::Guest);
+                        signals.send(Message::VcpuStopped(reason));
+                    }
+                    None => signals.notify(SystemEvent::Reset(ResetSource::Shutdown)),
+                },
             }
             rung = bell.answer();
         }
@@ -96,10 +103,12 @@ fn count(counters: &ExitCounters, vcpu: &X86Vcpu) {
     }
 }
 
-fn stop_reason(cpu: u32, stop: GuestStop) -> StopReason {
+/// Why the run ends; `None` if the machine is to be reset.
+fn stop_reason(cpu: u32, stop: GuestStop) -> Option<StopReason> {
     match stop {
-        GuestStop::TripleFault(registers) => StopReason::TripleFault { cpu, registers },
-        GuestStop::Impossible { what, registers } => StopReason::GuestFault { cpu, what, registers },
+        GuestStop::TripleFault(registers) => Some(StopReason::TripleFault { cpu, registers }),
+        GuestStop::ResetByShutdown => None,
+        GuestStop::Impossible { what, registers } => Some(StopReason::GuestFault { cpu, what, registers }),
     }
 }
 

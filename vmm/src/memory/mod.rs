@@ -2,6 +2,10 @@
 
 mod map;
 mod ram;
+mod resident;
+mod wipe;
 
 pub use map::{MapError, MemoryMap, Region, RegionKind};
 pub use ram::{GuestRam, RamError};
+pub use resident::Resident;
+pub(crate) use resident::resident;

@@ -1,16 +1,14 @@
 //! Guest RAM: host memory, shared with the provider of virtual CPUs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use boot::{GpaRange, Placement};
 use guest_memory::{GuestMemory, HostRegion};
 use hypervisor_framework::x86_64;
-use vm_memory::{Bytes, GuestAddress, GuestRegionMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestRegionMmap};
 
-use super::MemoryMap;
-
-/// Bytes of zeroes written at a time.
-const ZERO_CHUNK: usize = 64 << 10;
+use super::{MemoryMap, wipe};
 
 /// Why guest memory cannot be had or reached.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +51,8 @@ pub struct GuestRam {
 impl GuestRam {
     /// Reserves host memory for all RAM of `map`. Pages take up host memory when they are first touched.
     ///
+    /// The host is not asked for huge pages: looking for free ones cost more, measured on boots, than they saved.
+    ///
     /// # Errors
     /// [`RamError::Reserve`].
     pub fn new(map: &MemoryMap) -> Result<Self, RamError> {
@@ -77,6 +77,14 @@ impl GuestRam {
         &self.memory
     }
 
+    /// The host's addresses of all RAM.
+    pub(crate) fn host_ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.regions.iter().map(|(_, host)| {
+            let start = host.as_ptr().addr() as u64;
+            start..start.saturating_add(host.size() as u64)
+        })
+    }
+
     /// Makes all RAM visible to the guest, with every right.
     ///
     /// # Errors
@@ -90,29 +98,34 @@ impl GuestRam {
         Ok(())
     }
 
-    /// Copies a placement into guest memory and zeroes what lies behind its bytes.
+    /// Makes all RAM read as zeros, as after power-up, and gives the host's memory behind it back. vCPUs stand still.
+    ///
+    /// # Errors
+    /// [`RamError::Map`] and [`RamError::Reserve`]; the RAM may then be missing from the guest.
+    pub fn wipe(&self, vm: &dyn x86_64::Vm) -> Result<(), RamError> {
+        for (range, host) in &self.regions {
+            wipe::announce(host);
+            vm.unmap(range.start, host.size()).map_err(|source| RamError::Map { range: *range, source })?;
+            wipe::wipe(host)
+                .map_err(|error| RamError::Reserve { size: range.size, reason: error.to_string() })?;
+        }
+        self.map_into(vm)
+    }
+
+    /// Copies a placement into guest memory, which must be as [`Self::new`] or [`Self::wipe`] left it: what lies behind
+    /// the placement's bytes is zero already.
     ///
     /// # Errors
     /// [`RamError::Place`] if it does not lie in RAM.
     pub fn place(&self, placement: &Placement<'_>) -> Result<(), RamError> {
         let fail =
             |reason: String| RamError::Place { part: placement.part, range: placement.range(), reason };
-        let start = GuestAddress(placement.gpa);
-        self.memory.write_slice(&placement.bytes, start).map_err(|error| fail(error.to_string()))?;
-        let length = placement.bytes.len() as u64;
-        let zero_from = placement.gpa.checked_add(length).ok_or_else(|| fail("it wraps".to_owned()))?;
-        self.zero(GpaRange::new(zero_from, placement.size.saturating_sub(length))).map_err(fail)
-    }
-
-    fn zero(&self, range: GpaRange) -> Result<(), String> {
-        let zeroes = vec![0; ZERO_CHUNK];
-        let mut at = range.start;
-        while at < range.end() {
-            let count = (range.end() - at).min(ZERO_CHUNK as u64);
-            let chunk = zeroes.get(..count as usize).unwrap_or(&zeroes);
-            self.memory.write_slice(chunk, GuestAddress(at)).map_err(|error| error.to_string())?;
-            at += count;
+        let size = usize::try_from(placement.size).map_err(|error| fail(error.to_string()))?;
+        if !self.memory.check_range(GuestAddress(placement.gpa), size) {
+            return Err(fail("it does not lie in RAM".to_owned()));
         }
-        Ok(())
+        self.memory
+            .write_slice(&placement.bytes, GuestAddress(placement.gpa))
+            .map_err(|error| fail(error.to_string()))
     }
 }

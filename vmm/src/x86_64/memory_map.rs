@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | 0 | 3 GiB at most | RAM; ACPI tables in the BIOS area at 0xe0000 |
 //! | 0xc000_0000 | 0xe000_0000 | PCI memory window |
-//! | 0xe000_0000 | 0xf000_0000 | PCI configuration space (ECAM), 256 buses |
+//! | 0xe000_0000 | 0xe010_0000 | PCI configuration space (ECAM) of bus 0 |
 //! | 0xfea0_0000 | 0xfeb0_0000 | virtio devices, where they are not on PCI |
 //! | 0xfec0_0000 | | I/O APIC |
 //! | 0xfee0_0000 | 0xfef0_0000 | local APICs and message-signalled interrupts |
 //! | 4 GiB | | the rest of RAM |
 
 use boot::GpaRange;
+use devices::platform_map::mmio;
 
 use crate::memory::{MapError, MemoryMap, Region, RegionKind};
 
@@ -21,14 +22,14 @@ const GIB: u64 = 1 << 30;
 pub(crate) const LOW_RAM_END: u64 = 3 * GIB;
 /// PCI memory BARs.
 pub(crate) const PCI_WINDOW: GpaRange = GpaRange::between(LOW_RAM_END, ECAM.start);
-/// PCI configuration space, 1 MiB a bus.
-pub(crate) const ECAM: GpaRange = GpaRange::new(0xe000_0000, 256 * MIB);
+/// PCI configuration space of the one bus there is.
+pub(crate) const ECAM: GpaRange = GpaRange::new(mmio::PCI_ECAM.base, mmio::PCI_ECAM.len);
 /// Windows of virtio devices on MMIO.
 pub(crate) const VIRTIO_MMIO: GpaRange = GpaRange::new(0xfea0_0000, MIB);
 /// I/O APIC registers (82093AA; the page is all it answers in).
-pub(crate) const IO_APIC: GpaRange = GpaRange::new(0xfec0_0000, 0x1000);
+pub(crate) const IO_APIC: GpaRange = GpaRange::new(mmio::IO_APIC.base, mmio::IO_APIC.len);
 /// Local APIC registers and the message-signalled interrupt range (SDM vol. 3, 12.4.1 and 12.11.1).
-pub(crate) const LOCAL_APIC: GpaRange = GpaRange::new(0xfee0_0000, MIB);
+pub(crate) const LOCAL_APIC: GpaRange = GpaRange::new(mmio::LOCAL_APIC_BASE, MIB);
 /// RAM that does not fit below the hole starts here.
 const HIGH_RAM_START: u64 = 4 * GIB;
 

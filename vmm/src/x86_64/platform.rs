@@ -117,7 +117,7 @@ impl Platform {
         let com1 = isa.line(isa_irq::COM1);
         let serial = Serial16550::new(com1, serial_output, serial_input, time, deadlines);
         let serial = Arc::new(Mutex::new(serial));
-        let pci = PciRoot::new(mmio.clone(), ports.clone());
+        let pci = PciRoot::new(&mmio, &ports);
         let reset = ResetRegister::new(events.clone());
         let pci_ports = Arc::new(Mutex::new(PciConfigPorts::new(pci.clone(), reset)));
         let i8042 = Arc::new(Mutex::new(I8042::new(events.clone())));

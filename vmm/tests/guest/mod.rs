@@ -41,7 +41,13 @@ impl Guest {
         let folder = tempfile::tempdir().unwrap();
         let kernel = folder.path().join("kernel");
         std::fs::write(&kernel, elf(code)).unwrap();
-        let boot = BootConfig { kernel, initrd: None, cmdline: String::new(), unpack: UnpackBy::Host };
+        let boot = BootConfig {
+            kernel,
+            initrd: None,
+            cmdline: String::new(),
+            unpack: UnpackBy::Host,
+            unpack_cache: None,
+        };
         let mut config = MachineConfig::new(32 << 20, boot);
         config.serial = SerialBackend::File(folder.path().join("console"));
         config.debug_exit_port = Some(EXIT_PORT);

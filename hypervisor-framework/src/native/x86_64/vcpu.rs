@@ -189,4 +189,8 @@ impl Vcpu for NativeVcpu {
     fn instructions_retired(&self) -> Option<u64> {
         None
     }
+
+    fn cache_bytes(&self) -> Option<u64> {
+        None
+    }
 }

@@ -9,11 +9,13 @@ use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::state::{
-    CODE, CODE_SIZE, End, Fault, GS_BASE, Image, LANDINGS, Mode, Outcome, Program, State, USER_DATA, WINDOW,
+    CODE, CODE_SIZE, End, Fault, GS_BASE, Image, Mode, Outcome, Program, State, USER_DATA, WINDOW,
     WINDOW_SIZE, WRITABLE,
 };
 use trampoline::{AREA, FAULT, differential_enter, differential_landings};
 
+/// Landings beyond the first, at most.
+const LANDINGS: usize = 3;
 /// Inaccessible bytes on both sides of the window and of the code.
 const GUARD: usize = 0x5_0000;
 /// Bytes of the code pages with the one that leads out of them.

@@ -53,7 +53,7 @@ pub enum Owner {
     SysenterEsp,
     /// IA32_SYSENTER_EIP: VMCS 6826.
     SysenterEip,
-    /// IA32_TSC: the VM's time; reading it does not exit, a write moves this vCPU's offset or is ignored.
+    /// IA32_TSC: the VM's time, one for all vCPUs, so a write is ignored.
     Tsc,
     /// `hv_vcpu_read_msr` and `hv_vcpu_write_msr`: registers that are enabled as native and exit all the same.
     Vcpu,

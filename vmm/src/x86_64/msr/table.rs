@@ -126,7 +126,12 @@ const MTRR_DEFAULT: u64 = 1 << 11 | 6;
 
 /// Ascending by number.
 pub(super) static ROWS: &[Row] = &[
-    native(0x10, Always, Wanted, Owner::Tsc, any, "TSC: reads never need the VMM"),
+    row(
+        0x10,
+        Always,
+        owned(Owner::Tsc),
+        "TSC: kernels read it by RDTSC, which does not exit; writes are the VMM's to refuse",
+    ),
     row(0x17, On(Vendor::Intel), Constant(0), "PLATFORM_ID: the microcode driver reads it unguarded"),
     row(0x1b, Always, owned(Owner::LocalApic), "APIC_BASE: state of the local APIC"),
     row(0x3a, On(Vendor::Intel), Constant(1), "FEATURE_CONTROL: locked, nothing enabled"),

@@ -11,11 +11,16 @@ const REASONS: usize = 80;
 pub(crate) struct ExitCounters {
     by_reason: [AtomicU64; REASONS],
     instructions: AtomicU64,
+    cache_bytes: AtomicU64,
 }
 
 impl Default for ExitCounters {
     fn default() -> Self {
-        Self { by_reason: [const { AtomicU64::new(0) }; REASONS], instructions: AtomicU64::new(0) }
+        Self {
+            by_reason: [const { AtomicU64::new(0) }; REASONS],
+            instructions: AtomicU64::new(0),
+            cache_bytes: AtomicU64::new(0),
+        }
     }
 }
 
@@ -35,6 +40,16 @@ impl ExitCounters {
     /// Guest instructions; 0 where the provider does not count.
     pub(crate) fn instructions(&self) -> u64 {
         self.instructions.load(Ordering::Relaxed)
+    }
+
+    /// Says how large the provider's translations were at the end.
+    pub(crate) fn set_cache_bytes(&self, bytes: Option<u64>) {
+        self.cache_bytes.store(bytes.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Bytes of the provider's translations; 0 where it has none.
+    pub(crate) fn cache_bytes(&self) -> u64 {
+        self.cache_bytes.load(Ordering::Relaxed)
     }
 
     /// Reasons seen, with their counts.

@@ -44,6 +44,9 @@ pub(crate) enum VcpuError {
 pub(crate) enum GuestStop {
     /// Shutdown state.
     TripleFault(Box<RegisterDump>),
+    /// Shutdown state, reached with an interrupt descriptor table that has no room for a gate: what kernels do to reset
+    /// the machine (Linux's `reboot=triple`), and nothing that runs normally has.
+    ResetByShutdown,
     /// It did what cannot be carried out.
     Impossible {
         /// One line.

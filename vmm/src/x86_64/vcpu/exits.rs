@@ -33,10 +33,10 @@ impl X86Vcpu {
             | ExitReason::NMI_WINDOW => {}
             ExitReason::EXCEPTION_NMI => {
                 if !self.reflect_exception()? {
-                    return Ok(self.triple_fault());
+                    return self.triple_fault();
                 }
             }
-            ExitReason::TRIPLE_FAULT => return Ok(self.triple_fault()),
+            ExitReason::TRIPLE_FAULT => return self.triple_fault(),
             ExitReason::CPUID => self.cpuid()?,
             ExitReason::HLT => {
                 self.advance()?;
@@ -91,8 +91,13 @@ impl X86Vcpu {
         Ok(Step::Ran)
     }
 
-    fn triple_fault(&self) -> Step {
-        Step::Stopped(GuestStop::TripleFault(Box::new(self.dump())))
+    fn triple_fault(&self) -> Result<Step, VcpuError> {
+        let on_purpose = self.vcpu.read_vmcs(Field::GUEST_IDTR_LIMIT)? == 0;
+        Ok(Step::Stopped(if on_purpose {
+            GuestStop::ResetByShutdown
+        } else {
+            GuestStop::TripleFault(Box::new(self.dump()))
+        }))
     }
 
     fn impossible(&self, what: String) -> Step {
@@ -182,7 +187,8 @@ impl X86Vcpu {
         match owner {
             Owner::LocalApic => return Ok(self.apic.write_msr(msr, value).is_ok()),
             Owner::Efer => return self.set_efer(value),
-            // All vCPUs share one clock; Linux writes here only to make them equal, which they are.
+            // All vCPUs share one clock, and timers go by it. Linux wrote here only to make vCPUs equal, which they are;
+            // today it writes IA32_TSC_ADJUST, which CPUID does not offer.
             Owner::Tsc => log::debug!("vCPU {}: write of {value:#x} to IA32_TSC is ignored", self.index),
             Owner::Vcpu => self.vcpu.write_msr(msr, value)?,
             owner => {

@@ -141,6 +141,11 @@ impl X86Vcpu {
         self.vcpu.instructions_retired()
     }
 
+    /// Bytes of the provider's translations of guest code, where it has such.
+    pub(crate) fn cache_bytes(&self) -> Option<u64> {
+        self.vcpu.cache_bytes()
+    }
+
     /// Lets the APIC's timer do what is due; the host's time when it is due next.
     fn serve_timer(&mut self) -> Option<Instant> {
         let due = self.apic.next_deadline_ns()?;

@@ -136,4 +136,7 @@ impl Vcpu for Scripted {
     fn instructions_retired(&self) -> Option<u64> {
         None
     }
+    fn cache_bytes(&self) -> Option<u64> {
+        None
+    }
 }

@@ -19,8 +19,8 @@ const RESET_RIP: u64 = 0xfff0;
 /// Segment limit in real mode.
 const REAL_LIMIT: u32 = 0xffff;
 
-/// IA32_TSC is the machine's, and FS and GS bases are fields: not zeroed as MSRs.
-const NOT_ZEROED: [u32; 6] = [0x10, 0xc000_0100, 0xc000_0101, 0x174, 0x175, 0x176];
+/// FS and GS bases are fields: not zeroed as MSRs.
+const NOT_ZEROED: [u32; 5] = [0xc000_0100, 0xc000_0101, 0x174, 0x175, 0x176];
 
 /// Legacy part and header of a standard-format XSAVE image, padded to what any host asks for.
 const FPSTATE_BYTES: usize = 4096;

@@ -483,12 +483,19 @@ fn exits_on_mapped_ram_are_gone_through_but_not_for_ever() {
 #[test]
 fn a_triple_fault_tells_the_registers() {
     let mut bench = bench();
-    match bench.run(ExitReason::TRIPLE_FAULT, |_| {}) {
+    match bench.run(ExitReason::TRIPLE_FAULT, |state| state.set_field(Field::GUEST_IDTR_LIMIT, 0xfff)) {
         Step::Stopped(GuestStop::TripleFault(registers)) => {
             assert!(registers.registers.contains(&("rip", RIP)));
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_triple_fault_without_a_descriptor_table_is_a_reset() {
+    let mut bench = bench();
+    let step = bench.run(ExitReason::TRIPLE_FAULT, |state| state.set_field(Field::GUEST_IDTR_LIMIT, 0));
+    assert!(matches!(step, Step::Stopped(GuestStop::ResetByShutdown)), "{step:?}");
 }
 
 #[test]

@@ -18,7 +18,6 @@ mod status;
 mod text;
 mod word;
 
-#[allow(unused_imports)] // waits for the MMX family
 pub(crate) use float::mixed;
 
 use iced_x86::OpKind;

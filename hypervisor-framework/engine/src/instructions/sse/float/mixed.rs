@@ -8,7 +8,6 @@ use crate::instructions::sse::operand;
 
 /// CVTPI2PS and its kin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code)] // waits for the MMX family
 pub(crate) enum Conversion {
     /// CVTPI2PS: two doublewords to two singles.
     IntegersToSingles,
@@ -21,14 +20,12 @@ pub(crate) enum Conversion {
 }
 
 /// #UD or #NM if SSE instructions cannot run now.
-#[allow(dead_code)] // waits for the MMX family
 pub(crate) fn check(cpu: &mut Cpu) -> Result<(), Trap> {
     operand::ready(cpu)
 }
 
 /// Converts the low two lanes of `source`; the rest of the result is 0. Sets the flags of MXCSR, and raises #XM (or #UD)
 /// for exceptions that are not masked. The caller has checked that the unit is available.
-#[allow(dead_code)] // waits for the MMX family
 pub(crate) fn convert(cpu: &mut Cpu, conversion: Conversion, source: u128) -> Result<u128, Trap> {
     let mut context = Context::new(cpu.mxcsr);
     let c = &mut context;
