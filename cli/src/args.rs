@@ -95,6 +95,10 @@ pub(crate) struct BootArgs {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) timeout: Option<Duration>,
 
+    /// How long the guest may take to power off after SIGTERM, which presses its power button. A second SIGTERM ends it at once.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
+    pub(crate) shutdown_timeout: Duration,
+
     /// Succeed as soon as the console shows this regular expression, and fail if the guest ends first.
     ///
     /// `^` and `$` match at lines. A match spans at most 16 KiB.
@@ -214,6 +218,7 @@ impl BootArgs {
                 Reboot::Exit => OnReboot::Exit,
             },
             timeout: self.timeout,
+            shutdown_timeout: self.shutdown_timeout,
             expect: self.expect.clone(),
             debug_exit_port: self.debug_exit_port,
             ..MachineConfig::new(self.memory, boot)

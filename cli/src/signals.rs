@@ -16,7 +16,8 @@ pub(crate) struct Watch {
     thread: JoinHandle<()>,
 }
 
-/// Turns signals into requests to the machine, and keeps the terminal as it should be: restored when the process stops, ends or
+/// Turns signals into requests to the machine: SIGTERM presses the power button, any other and a second one end the run, and
+/// one more ends the process. Keeps the terminal as it should be: restored when the process stops, ends or
 /// panics, raw when it goes on.
 ///
 /// # Errors
@@ -28,7 +29,7 @@ pub(crate) fn watch(machine: MachineHandle) -> io::Result<Watch> {
     let mut signals = Signals::new(taken.chain([SIGCONT]))?;
     let handle = signals.handle();
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut asked = false;
+        let mut asked = 0;
         for signal in &mut signals {
             match signal {
                 SIGTSTP => stop(&machine),
@@ -37,16 +38,20 @@ pub(crate) fn watch(machine: MachineHandle) -> io::Result<Watch> {
                         terminal.resume();
                     }
                 }
-                signal if asked => {
-                    // Asked twice: whatever holds the machine up, the process ends.
+                SIGTERM if asked == 0 => {
+                    asked = 1;
+                    machine.terminate(SIGTERM);
+                }
+                signal if asked < 2 => {
+                    asked = 2;
+                    machine.signal(signal);
+                }
+                signal => {
+                    // Asked again: whatever holds the machine up, the process ends.
                     if let Some(terminal) = machine.terminal() {
                         terminal.restore();
                     }
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
-                }
-                signal => {
-                    asked = true;
-                    machine.signal(signal);
                 }
             }
         }

@@ -25,6 +25,14 @@ const PANIC_GRACE: Duration = Duration::from_secs(2);
 /// How long the end of a run waits for the console's reader to take what is left.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// A power-off that was asked for from outside.
+pub(super) struct Shutdown {
+    /// The run ends then, whatever the guest does.
+    until: Instant,
+    /// The signal that asked.
+    number: i32,
+}
+
 /// Tells a person what happens.
 type Observer<'a> = &'a mut dyn FnMut(Event);
 
@@ -99,7 +107,8 @@ impl Machine {
             Attention::Sometimes => Some(Instant::now() + CONSOLE_SOMETIMES),
             Attention::OnEvents => None,
         };
-        [timer, console, self.timeout_at(), self.panic_deadline()]
+        let shutdown = self.shutdown.as_ref().map(|shutdown| shutdown.until);
+        [timer, console, self.timeout_at(), self.panic_deadline(), shutdown]
             .into_iter()
             .flatten()
             .min()
@@ -120,6 +129,9 @@ impl Machine {
         let now = Instant::now();
         if self.panic_deadline().is_some_and(|at| at <= now) {
             return Some(StopReason::Panic);
+        }
+        if let Some(shutdown) = self.shutdown.as_ref().filter(|shutdown| shutdown.until <= now) {
+            return Some(StopReason::Signal { number: shutdown.number });
         }
         self.timeout_at().filter(|at| *at <= now).map(|_| match self.timeline.panic_at {
             // The cause, not its consequence.
@@ -176,6 +188,15 @@ impl Machine {
     ) -> Result<Option<StopReason>, MachineError> {
         match message {
             Message::Stop(reason) | Message::VcpuStopped(reason) => return Ok(Some(reason)),
+            Message::Terminate(number) => {
+                let listens = self.state == State::Running && self.platform.press_power_button();
+                observer(Event::PowerButton(listens));
+                if !listens {
+                    return Ok(Some(StopReason::Signal { number }));
+                }
+                let until = Instant::now().checked_add(self.config.shutdown_timeout);
+                self.shutdown = until.map(|until| Shutdown { until, number });
+            }
             Message::AllAsleep => {
                 // Somebody may have been woken since by a request of ours.
                 return Ok((self.state == State::Running).then_some(StopReason::Halted));

@@ -58,6 +58,12 @@ impl MachineHandle {
         self.send(Message::Stop(StopReason::Signal { number }));
     }
 
+    /// Presses the power button, and ends the run with [`StopReason::Signal`] if the guest does not listen to it or is not
+    /// off after [`crate::config::MachineConfig::shutdown_timeout`]. Does not wait.
+    pub fn terminate(&self, number: i32) {
+        self.send(Message::Terminate(number));
+    }
+
     fn send(&self, message: Message) {
         if self.messages.send(message).is_ok() {
             self.alarm.ring();

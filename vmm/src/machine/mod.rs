@@ -89,6 +89,7 @@ pub struct Machine {
     // Last: the guest's memory is unmapped when everything that uses it is gone.
     vm: Arc<dyn Vm>,
     timeline: report::Timeline,
+    shutdown: Option<event_loop::Shutdown>,
 }
 
 impl Machine {
@@ -164,6 +165,7 @@ impl Machine {
             threads: Vec::new(),
             vm,
             timeline: report::Timeline::new(started, loaded.read_at, loaded.placed_at),
+            shutdown: None,
             config,
         };
         machine.start_threads(plan)?;

@@ -21,6 +21,8 @@ pub(super) enum Message {
     Request(Request, Option<Reply>),
     /// The run is to end with this reason.
     Stop(StopReason),
+    /// The guest is to power off; failing that, the run ends with this signal's number.
+    Terminate(i32),
     /// The guest asks for something, through a device.
     Guest(SystemEvent),
     /// A vCPU cannot go on.

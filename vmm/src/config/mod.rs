@@ -47,6 +47,9 @@ pub struct MachineConfig {
     /// The run ends with [`crate::StopReason::Timeout`] after this long, counted from the start of the run.
     #[serde(default)]
     pub timeout: Option<Duration>,
+    /// How long a guest may take to power off when the process is asked to end.
+    #[serde(default = "shutdown_timeout")]
+    pub shutdown_timeout: Duration,
     /// The run ends with [`crate::StopReason::ExpectMatched`] when the console shows this regular expression.
     ///
     /// Syntax of the regex crate, matched on bytes; `^` and `$` match at lines. A match spans at most 16 KiB.
@@ -185,6 +188,7 @@ impl MachineConfig {
             rng: false,
             on_reboot: OnReboot::default(),
             timeout: None,
+            shutdown_timeout: shutdown_timeout(),
             expect: None,
             debug_exit_port: None,
         }
@@ -221,6 +225,11 @@ pub fn check_memory(bytes: u64) -> Result<(), ConfigError> {
 /// [`ConfigError::Cpus`].
 pub fn check_cpus(cpus: u32) -> Result<(), ConfigError> {
     if (1..=MAX_CPUS).contains(&cpus) { Ok(()) } else { Err(ConfigError::Cpus { cpus }) }
+}
+
+/// Stopping a few containers takes dockerd ten seconds and more.
+fn shutdown_timeout() -> Duration {
+    Duration::from_secs(60)
 }
 
 fn one() -> u32 {
