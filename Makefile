@@ -37,6 +37,7 @@ build: tools ## build the release
 
 # The tests' own result lines come last.
 test: tools guests ## run all tests
+	@scripts/need.sh qemu-img:qemu-utils
 	@scripts/layout.py
 	$(CARGO) fmt --all --check
 	scripts/apple/check.sh types

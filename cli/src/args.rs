@@ -9,6 +9,7 @@ use vmm::config::{
     VirtioTransport,
 };
 
+use crate::disk::DiskCommand;
 use crate::{cache_folder, exit_code, values};
 
 /// Boots Linux guests on Hypervisor.framework, or on rvmm's own CPU engine.
@@ -29,6 +30,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Boot a Linux kernel.
     Boot(Box<BootArgs>),
+    /// Make, look at, resize, compact and convert disk images.
+    Disk {
+        /// What to do with one.
+        #[command(subcommand)]
+        command: DiskCommand,
+    },
     /// Tell what this host can run, and how to fix what it cannot.
     Doctor,
     /// Ask an engine how it behaves where documentation is silent; on a Mac, send the output to the project.

@@ -6,7 +6,7 @@ fn boot(flags: &[&str]) -> Result<BootArgs, clap::Error> {
     let arguments = ["rvmm", "boot", "--kernel", "k"].iter().chain(flags);
     match Cli::try_parse_from(arguments)?.command {
         Command::Boot(arguments) => Ok(*arguments),
-        Command::Doctor | Command::Probe { .. } => panic!("not boot"),
+        Command::Disk { .. } | Command::Doctor | Command::Probe { .. } => panic!("not boot"),
     }
 }
 

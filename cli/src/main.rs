@@ -3,6 +3,7 @@
 mod args;
 mod boot;
 mod cache_folder;
+mod disk;
 mod doctor;
 mod exit_code;
 mod inherited;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     voice::start_log(cli.verbose);
     ExitCode::from(match cli.command {
         Command::Boot(arguments) => boot::run(&arguments),
+        Command::Disk { command } => disk::run(command),
         Command::Doctor => doctor::run(),
         Command::Probe { engine } => probe::run(engine.into()),
     })

@@ -75,6 +75,7 @@
 //! a device locked, so they must not call back into a device and must not block for long.
 
 pub mod bus;
+pub mod disk;
 pub mod interrupt;
 pub mod pci;
 pub mod platform_map;

@@ -22,6 +22,7 @@ mod vcpu;
 pub mod x86_64;
 
 pub use config::MachineConfig;
+pub use devices::disk;
 pub use machine::{Cause, Event, Machine, MachineError, MachineHandle, Outcome};
 pub use memory::Resident;
 pub use report::{ExitCount, Phase, Report};
