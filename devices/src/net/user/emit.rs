@@ -1,0 +1,218 @@
+//! Frames for the guest, put together. Each begins with room for an Ethernet header, which [`super::link`] fills in.
+
+use std::net::{IpAddr, SocketAddr};
+
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{
+    Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, Icmpv6DstUnreachable, Icmpv6Packet, Icmpv6Repr,
+    IpProtocol, IpRepr, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, UdpPacket, UdpRepr,
+};
+
+use super::packet::{Datagram, Ends};
+
+/// An Ethernet header in bytes.
+pub(super) const ETHERNET_BYTES: usize = 14;
+
+const IPV4_BYTES: usize = 20;
+const IPV6_BYTES: usize = 40;
+const FRAGMENT_BYTES: usize = 8;
+
+/// Data of the offending datagram in an ICMP error: what RFC 792 asks for, and with it a TCP or UDP header.
+const ICMP_QUOTE_BYTES: usize = 64;
+
+/// An IP header; `None` for addresses of two families.
+pub(super) fn ip_header(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: IpProtocol,
+    payload: usize,
+) -> Option<IpRepr> {
+    // What every host starts with nowadays.
+    const HOP_LIMIT: u8 = 64;
+    (source.is_ipv4() == destination.is_ipv4())
+        .then(|| IpRepr::new(source.into(), destination.into(), protocol, payload, HOP_LIMIT))
+}
+
+/// A frame with an IP datagram; `fill` writes its payload of `bytes` bytes.
+fn frame(ip: &IpRepr, bytes: usize, fill: impl FnOnce(&mut [u8])) -> Option<Vec<u8>> {
+    let start = ETHERNET_BYTES + ip.header_len();
+    if ip.header_len() + bytes > usize::from(u16::MAX) {
+        return None;
+    }
+    let mut frame = vec![0; start + bytes];
+    ip.emit(frame.get_mut(ETHERNET_BYTES..)?, &ChecksumCapabilities::default());
+    fill(frame.get_mut(start..)?);
+    Some(frame)
+}
+
+/// A UDP datagram; `None` when it is too large.
+pub(super) fn udp(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Option<Vec<u8>> {
+    let repr = UdpRepr { src_port: source.port(), dst_port: destination.port() };
+    let bytes = repr.header_len() + payload.len();
+    let ip = ip_header(source.ip(), destination.ip(), IpProtocol::Udp, bytes)?;
+    frame(&ip, bytes, |buffer| {
+        repr.emit(
+            &mut UdpPacket::new_unchecked(buffer),
+            &ip.src_addr(),
+            &ip.dst_addr(),
+            payload.len(),
+            |room| room.copy_from_slice(payload),
+            &ChecksumCapabilities::default(),
+        );
+    })
+}
+
+/// An ICMP message.
+pub(super) fn icmp_v4(ip: &Ipv4Repr, message: &Icmpv4Repr<'_>) -> Option<Vec<u8>> {
+    let ip = IpRepr::Ipv4(Ipv4Repr { payload_len: message.buffer_len(), ..*ip });
+    frame(&ip, message.buffer_len(), |buffer| {
+        message.emit(&mut Icmpv4Packet::new_unchecked(buffer), &ChecksumCapabilities::default());
+    })
+}
+
+/// An ICMPv6 message; `options` follow it.
+pub(super) fn icmp_v6(ip: &Ipv6Repr, message: &Icmpv6Repr<'_>, options: &[u8]) -> Option<Vec<u8>> {
+    let bytes = message.buffer_len() + options.len();
+    let ip = Ipv6Repr { payload_len: bytes, ..*ip };
+    frame(&IpRepr::Ipv6(ip), bytes, |buffer| {
+        let (head, tail) = buffer.split_at_mut(message.buffer_len());
+        let mut packet = Icmpv6Packet::new_unchecked(head);
+        message.emit(&ip.src_addr, &ip.dst_addr, &mut packet, &ChecksumCapabilities::ignored());
+        tail.copy_from_slice(options);
+        Icmpv6Packet::new_unchecked(buffer).fill_checksum(&ip.src_addr, &ip.dst_addr);
+    })
+}
+
+/// Why a datagram did not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreachable {
+    Port,
+    Host,
+    Network,
+    Prohibited,
+    Protocol,
+}
+
+/// The ICMP error for `packet`, in its destination's name. None for errors, and none for what went to many.
+pub(super) fn unreachable(packet: &Datagram<'_>, why: Unreachable) -> Option<Vec<u8>> {
+    let quote = packet.payload.get(..packet.payload.len().min(ICMP_QUOTE_BYTES))?;
+    match packet.whole.first()? >> 4 {
+        4 => {
+            let packet = Ipv4Packet::new_checked(packet.whole).ok()?;
+            let header = Ipv4Repr::parse(&packet, &ChecksumCapabilities::ignored()).ok()?;
+            if header.dst_addr.is_multicast() || header.dst_addr.is_broadcast() {
+                return None;
+            }
+            let reason = match why {
+                Unreachable::Port => Icmpv4DstUnreachable::PortUnreachable,
+                Unreachable::Host => Icmpv4DstUnreachable::HostUnreachable,
+                Unreachable::Network => Icmpv4DstUnreachable::NetUnreachable,
+                Unreachable::Prohibited => Icmpv4DstUnreachable::CommProhibited,
+                Unreachable::Protocol => Icmpv4DstUnreachable::ProtoUnreachable,
+            };
+            let ip = Ipv4Repr {
+                src_addr: header.dst_addr,
+                dst_addr: header.src_addr,
+                next_header: IpProtocol::Icmp,
+                payload_len: 0,
+                hop_limit: 64,
+            };
+            icmp_v4(&ip, &Icmpv4Repr::DstUnreachable { reason, header, data: quote })
+        }
+        6 => {
+            let packet = Ipv6Packet::new_checked(packet.whole).ok()?;
+            let header = Ipv6Repr::parse(&packet).ok()?;
+            if header.dst_addr.is_multicast() || header.src_addr.is_unspecified() {
+                return None;
+            }
+            let reason = match why {
+                Unreachable::Port => Icmpv6DstUnreachable::PortUnreachable,
+                Unreachable::Host => Icmpv6DstUnreachable::AddrUnreachable,
+                Unreachable::Network => Icmpv6DstUnreachable::NoRoute,
+                Unreachable::Prohibited | Unreachable::Protocol => Icmpv6DstUnreachable::AdminProhibit,
+            };
+            let ip = Ipv6Repr {
+                src_addr: header.dst_addr,
+                dst_addr: header.src_addr,
+                next_header: IpProtocol::Icmpv6,
+                payload_len: 0,
+                hop_limit: 64,
+            };
+            icmp_v6(&ip, &Icmpv6Repr::DstUnreachable { reason, header, data: quote }, &[])
+        }
+        _ => None,
+    }
+}
+
+/// The ICMP error for a UDP datagram that is not at hand any more: its addresses and ports are quoted.
+pub(super) fn udp_port_unreachable(ends: Ends) -> Option<Vec<u8>> {
+    let mut quote = [0; 8];
+    let lengths = quote.len() as u16;
+    for (field, value) in quote.chunks_mut(2).zip([ends.guest.port(), ends.remote.port(), lengths, 0]) {
+        field.copy_from_slice(&value.to_be_bytes());
+    }
+    let (payload_len, hop_limit) = (quote.len(), 64);
+    match (ends.guest.ip(), ends.remote.ip()) {
+        (IpAddr::V4(guest), IpAddr::V4(remote)) => {
+            let next_header = IpProtocol::Udp;
+            let header =
+                Ipv4Repr { src_addr: guest, dst_addr: remote, next_header, payload_len, hop_limit };
+            let next_header = IpProtocol::Icmp;
+            let ip = Ipv4Repr { src_addr: remote, dst_addr: guest, next_header, payload_len, hop_limit };
+            let reason = Icmpv4DstUnreachable::PortUnreachable;
+            icmp_v4(&ip, &Icmpv4Repr::DstUnreachable { reason, header, data: &quote })
+        }
+        (IpAddr::V6(guest), IpAddr::V6(remote)) => {
+            let next_header = IpProtocol::Udp;
+            let header =
+                Ipv6Repr { src_addr: guest, dst_addr: remote, next_header, payload_len, hop_limit };
+            let next_header = IpProtocol::Icmpv6;
+            let ip = Ipv6Repr { src_addr: remote, dst_addr: guest, next_header, payload_len, hop_limit };
+            let reason = Icmpv6DstUnreachable::PortUnreachable;
+            icmp_v6(&ip, &Icmpv6Repr::DstUnreachable { reason, header, data: &quote }, &[])
+        }
+        _ => None,
+    }
+}
+
+/// Cuts a frame whose datagram is larger than `mtu` bytes into frames that are not (RFC 791, section 3.2; RFC 8200,
+/// section 4.5). A smaller one comes out as it is. All take frames made here: without IP options.
+pub(super) fn fragment(frame: Vec<u8>, mtu: usize, ident: u32) -> Vec<Vec<u8>> {
+    if frame.len() <= ETHERNET_BYTES + mtu {
+        return vec![frame];
+    }
+    let v4 = frame.get(ETHERNET_BYTES).is_some_and(|version| version >> 4 == 4);
+    let (ip_bytes, extra) = if v4 { (IPV4_BYTES, 0) } else { (IPV6_BYTES, FRAGMENT_BYTES) };
+    let Some((header, payload)) = frame.split_at_checked(ETHERNET_BYTES + ip_bytes) else { return Vec::new() };
+    let room = mtu.saturating_sub(ip_bytes + extra) & !7;
+    if room == 0 {
+        return Vec::new();
+    }
+    let last = payload.len().div_ceil(room) - 1;
+    let piece = |(index, piece): (usize, &[u8])| {
+        let mut frame = header.to_vec();
+        let (offset, more) = (index * room, index != last);
+        if v4 {
+            frame.extend_from_slice(piece);
+            let mut ip = Ipv4Packet::new_unchecked(frame.get_mut(ETHERNET_BYTES..)?);
+            ip.set_total_len(u16::try_from(ip_bytes + piece.len()).ok()?);
+            ip.set_ident(ident as u16);
+            ip.clear_flags();
+            ip.set_more_frags(more);
+            ip.set_frag_offset(u16::try_from(offset).ok()?);
+            ip.fill_checksum();
+        } else {
+            let mut ip = Ipv6Packet::new_unchecked(frame.get_mut(ETHERNET_BYTES..)?);
+            let protocol = ip.next_header().into();
+            ip.set_next_header(IpProtocol::Ipv6Frag);
+            ip.set_payload_len(u16::try_from(extra + piece.len()).ok()?);
+            let place = u16::try_from(offset).ok()? | u16::from(more);
+            frame.extend_from_slice(&[protocol, 0]);
+            frame.extend_from_slice(&place.to_be_bytes());
+            frame.extend_from_slice(&ident.to_be_bytes());
+            frame.extend_from_slice(piece);
+        }
+        Some(frame)
+    };
+    payload.chunks(room).enumerate().filter_map(piece).collect()
+}

@@ -1,0 +1,304 @@
+//! One TCP connection of the guest and the host's socket it goes on to.
+//!
+//! ```text
+//!   guest's SYN ──▶ Connecting ──connected──▶ Open ──both ends finished, all written──▶ over
+//!                       │                      ▲ │
+//!                     refused: reset           │ reset by either end, idle ──▶ over, the other end reset
+//!   host's peer ───────────────────────────────┘ (we connect to the guest)
+//! ```
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use smoltcp::socket::tcp::{RecvError, State};
+use smoltcp::time::Instant as Timestamp;
+
+use super::segment::{self, Syn};
+use super::stack::Stack;
+use super::stream::HostStream;
+use crate::net::user::emit::ETHERNET_BYTES;
+use crate::net::user::link::{ip_protocol, write_ethernet};
+use crate::net::user::packet::Ends;
+use crate::net::{MacAddress, Offloads, Received};
+
+/// How often at most a flow's timers are looked at: a bound on what a mistaken one costs.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// How long flows live without a sign of life.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IdleTimes {
+    /// Until a connection stands.
+    pub(super) opening: Duration,
+    /// While it stands (RFC 5382, section 5: at least two hours and four minutes).
+    pub(super) open: Duration,
+    /// Once one end has finished.
+    pub(super) closing: Duration,
+}
+
+/// Where a flow stands.
+enum Stage {
+    /// The host's socket is being connected; the guest's SYN waits.
+    Connecting(Syn),
+    /// Both ends are there, or the guest is being connected to.
+    Open,
+}
+
+/// What is to become of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Lives,
+    /// Both ends are through with each other.
+    Over,
+}
+
+/// A flow.
+pub(super) struct Flow {
+    pub(super) ends: Ends,
+    pub(super) stream: HostStream,
+    /// Where else to connect to should the first refuse.
+    pub(super) alternative: Option<SocketAddr>,
+    stage: Stage,
+    stack: Stack,
+    /// The guest's station.
+    station: MacAddress,
+    /// The guest's maximum segment size.
+    mss: u16,
+    readable: bool,
+    writable: bool,
+    /// All the guest had to say was written, and the host's peer told so.
+    guest_finished: bool,
+    /// The host's peer has said all.
+    host_finished: bool,
+    /// When something last moved.
+    active: Instant,
+    /// What [`super::TcpFlows`] keeps with a flow.
+    pub(super) timer: Option<Instant>,
+    pub(super) queued: bool,
+}
+
+impl Flow {
+    /// A flow the guest opens: `syn` waits for `stream` to be connected.
+    pub(super) fn from_guest(
+        ends: Ends,
+        (stream, alternative): (HostStream, Option<SocketAddr>),
+        (syn, stack): (Syn, Stack),
+        station: MacAddress,
+        now: Instant,
+    ) -> Self {
+        let mss = syn.mss;
+        Self::new(ends, stream, alternative, Stage::Connecting(syn), stack, station, mss, now)
+    }
+
+    /// A flow from the host's `stream` into the guest, where `stack` is connecting.
+    pub(super) fn from_host(
+        ends: Ends,
+        stream: HostStream,
+        stack: Stack,
+        station: MacAddress,
+        now: Instant,
+    ) -> Self {
+        // The guest's SYN says how large its segments may be; until then the flow sends no data.
+        Self::new(ends, stream, None, Stage::Open, stack, station, u16::MAX, now)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "private: the two constructors name what they give")]
+    fn new(
+        ends: Ends,
+        stream: HostStream,
+        alternative: Option<SocketAddr>,
+        stage: Stage,
+        stack: Stack,
+        station: MacAddress,
+        mss: u16,
+        now: Instant,
+    ) -> Self {
+        Self {
+            ends,
+            stream,
+            alternative,
+            stage,
+            stack,
+            station,
+            mss,
+            readable: true,
+            writable: true,
+            guest_finished: false,
+            host_finished: false,
+            active: now,
+            timer: None,
+            queued: false,
+        }
+    }
+
+    /// The host's socket has news.
+    pub(super) fn ready(&mut self, readable: bool, writable: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+    }
+
+    /// The SYN that waits for the host's socket, while it does.
+    pub(super) fn waiting_syn(&self) -> Option<&Syn> {
+        match &self.stage {
+            Stage::Connecting(syn) => Some(syn),
+            Stage::Open => None,
+        }
+    }
+
+    /// The host's socket is connected: the guest gets its answer.
+    pub(super) fn open(&mut self, now: Instant, timestamp: Timestamp) {
+        if let Stage::Connecting(syn) = std::mem::replace(&mut self.stage, Stage::Open) {
+            self.active = now;
+            self.stack.listen(self.ends.remote);
+            // A stack that listens answers a SYN when it is asked for a datagram.
+            let _ = self.stack.take(&syn.datagram, timestamp);
+        }
+    }
+
+    /// Takes a segment of the guest's; gives what it is answered with at once.
+    pub(super) fn take(&mut self, datagram: &[u8], now: Instant, timestamp: Timestamp) -> Option<Vec<u8>> {
+        if matches!(self.stage, Stage::Connecting(_)) {
+            // The guest repeats its SYN: it has its answer when there is one.
+            return None;
+        }
+        self.active = now;
+        self.stack.take(datagram, timestamp)
+    }
+
+    /// The same for the SYN of a guest that was connected to.
+    pub(super) fn take_syn(&mut self, syn: &Syn, now: Instant, timestamp: Timestamp) -> Option<Vec<u8>> {
+        if self.stack.socket().state() == State::SynSent {
+            self.mss = syn.mss;
+        }
+        self.take(&syn.datagram, now, timestamp)
+    }
+
+    /// Whether the stack's buffer for what the guest says is so full that it is to be emptied before the next segment.
+    pub(super) fn is_filling(&mut self) -> bool {
+        let socket = self.stack.socket();
+        socket.recv_queue() > socket.recv_capacity() / 2
+    }
+
+    /// Moves bytes between the guest and the host, as far as they go.
+    pub(super) fn pump(&mut self, now: Instant) -> Fate {
+        if matches!(self.stage, Stage::Connecting(_)) {
+            return Fate::Lives;
+        }
+        if self.to_host(now).and_then(|()| self.to_guest(now)).is_err() {
+            // The host's connection is broken: so is the guest's.
+            self.stack.socket().abort();
+        }
+        let state = self.stack.socket().state();
+        let silent = self.stack.socket().local_endpoint().is_none();
+        match state {
+            // A reset by the guest, one that is sent, or the last acknowledgment of an orderly end.
+            State::Closed if silent && self.host_finished && self.guest_finished => Fate::Over,
+            State::Closed if silent && self.host_finished && self.stack.socket().can_recv() => Fate::Lives,
+            State::Closed if silent => {
+                self.stream.abort();
+                Fate::Over
+            }
+            State::TimeWait if self.guest_finished => Fate::Over,
+            _ => Fate::Lives,
+        }
+    }
+
+    fn to_host(&mut self, now: Instant) -> io::Result<()> {
+        while self.writable && !self.guest_finished {
+            let stream = &mut self.stream;
+            let written = self.stack.socket().recv(|bytes| {
+                if bytes.is_empty() {
+                    return (0, Ok(0));
+                }
+                match stream.write(bytes) {
+                    Ok(length) => (length, Ok(length)),
+                    Err(error) => (0, Err(error)),
+                }
+            });
+            match written {
+                Ok(Ok(0)) | Err(RecvError::InvalidState) => return Ok(()),
+                Ok(Ok(_)) => self.active = now,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Err(error),
+                Err(RecvError::Finished) => {
+                    self.stream.finish();
+                    self.guest_finished = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn to_guest(&mut self, now: Instant) -> io::Result<()> {
+        while self.readable && !self.host_finished && self.stack.socket().can_send() {
+            let stream = &mut self.stream;
+            let read = self.stack.socket().send(|room| match stream.read(room) {
+                Ok(length) => (length, Ok(length)),
+                Err(error) => (0, Err(error)),
+            });
+            match read {
+                Err(_) => return Ok(()),
+                Ok(Ok(0)) => {
+                    self.host_finished = true;
+                    self.stack.socket().close();
+                }
+                Ok(Ok(_)) => self.active = now,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the next frame for the guest into `frame`.
+    pub(super) fn give(
+        &mut self,
+        frame: &mut [u8],
+        offloads: Offloads,
+        timestamp: Timestamp,
+    ) -> Option<Received> {
+        let length = self.stack.give(frame.get_mut(ETHERNET_BYTES..)?, timestamp)?;
+        let bytes = ETHERNET_BYTES + length;
+        let frame = frame.get_mut(..bytes)?;
+        let header = segment::header(frame, offloads, self.mss)?;
+        write_ethernet(frame, self.station.into(), ip_protocol(frame)?)?;
+        Some(Received { bytes, header })
+    }
+
+    /// When the flow is to be looked at again, `start` being the time of timestamp 0.
+    pub(super) fn deadline(&mut self, idle: &IdleTimes, start: Instant, now: Instant) -> Instant {
+        let expires = self.expires(idle);
+        let timestamp = Timestamp::from_micros(micros_since(start, now));
+        match self.stack.next(timestamp) {
+            Some(next) => {
+                let micros = u64::try_from(next.total_micros()).unwrap_or(0);
+                let next = start + Duration::from_micros(micros);
+                expires.min(next.max(now + SHORTEST_WAIT))
+            }
+            None => expires,
+        }
+    }
+
+    /// When the flow ends for want of a sign of life.
+    pub(super) fn expires(&mut self, idle: &IdleTimes) -> Instant {
+        let patience = match (&self.stage, self.stack.socket().state()) {
+            (Stage::Connecting(_), _) | (_, State::Listen | State::SynSent | State::SynReceived) => idle.opening,
+            (_, State::Established) => idle.open,
+            _ => idle.closing,
+        };
+        self.active + patience
+    }
+
+    /// Ends the flow: the host's peer is reset, and the guest's end gives a reset next.
+    pub(super) fn abort(&mut self) {
+        self.stream.abort();
+        self.stack.socket().abort();
+    }
+}
+
+/// Microseconds from `start` to `now`, as smoltcp counts time.
+pub(super) fn micros_since(start: Instant, now: Instant) -> i64 {
+    i64::try_from(now.saturating_duration_since(start).as_micros()).unwrap_or(i64::MAX)
+}

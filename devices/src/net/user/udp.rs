@@ -1,0 +1,277 @@
+//! UDP: each conversation of the guest has a host socket of its own, connected to its peer, so that nobody else's
+//! datagrams come in and refusals are heard of. Peers of a forward share the socket that listens.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::Interest;
+use mio::net::UdpSocket;
+use slab::Slab;
+
+use super::echo::is_unreachable;
+use super::emit::{self, Unreachable};
+use super::link::Link;
+use super::network::Destination;
+use super::packet::{Datagram, Ends};
+use super::sockets::{Sockets, Waiter};
+use super::timers::Timers;
+
+/// Conversations at a time; the longest idle gives way.
+const MAX_FLOWS: usize = 512;
+/// Datagrams read from one socket before another's turn.
+const BURST: usize = 64;
+/// Where ports for the peers of forwards begin (RFC 6335: the dynamic ports).
+const FIRST_DYNAMIC_PORT: u16 = 49_152;
+
+/// Whose socket a conversation uses.
+enum Via {
+    /// One of its own.
+    Own(UdpSocket),
+    /// That of a forward, whose peer is behind this address.
+    Listener { listener: usize, peer: SocketAddr },
+}
+
+struct Flow {
+    ends: Ends,
+    via: Via,
+    timer: Option<Instant>,
+    /// Whether it is in the queue of those to read from.
+    queued: bool,
+}
+
+/// All conversations.
+pub(super) struct UdpFlows {
+    flows: Slab<Flow>,
+    by_ends: HashMap<Ends, usize>,
+    by_peer: HashMap<(usize, SocketAddr), usize>,
+    readable: VecDeque<usize>,
+    timers: Timers,
+    idle: Duration,
+    next_port: u16,
+}
+
+impl UdpFlows {
+    pub(super) fn new(idle: Duration) -> Self {
+        Self {
+            flows: Slab::new(),
+            by_ends: HashMap::new(),
+            by_peer: HashMap::new(),
+            readable: VecDeque::new(),
+            timers: Timers::default(),
+            idle,
+            next_port: FIRST_DYNAMIC_PORT,
+        }
+    }
+
+    /// Takes a datagram of the guest. `listeners` are the sockets of the forwards.
+    pub(super) fn handle(
+        &mut self,
+        link: &mut Link,
+        sockets: &Sockets,
+        listeners: &dyn Fn(usize, &[u8], SocketAddr) -> io::Result<()>,
+        packet: &Datagram<'_>,
+        (ends, payload): (Ends, &[u8]),
+        now: Instant,
+    ) {
+        link.learn(packet.source, packet.from);
+        let index = match self.by_ends.get(&ends) {
+            Some(index) => *index,
+            None => match self.open(link, sockets, ends) {
+                Ok(index) => index,
+                Err(why) => {
+                    if let Some(why) = why {
+                        link.send_unreachable(packet, why);
+                    }
+                    return;
+                }
+            },
+        };
+        let Some(flow) = self.flows.get_mut(index) else { return };
+        self.timers.set(index, &mut flow.timer, Some(now + self.idle));
+        let sent = match &flow.via {
+            Via::Own(socket) => socket.send(payload).map(|_| ()),
+            Via::Listener { listener, peer } => listeners(*listener, payload, *peer),
+        };
+        match sent {
+            // The answer to an earlier datagram: nobody is there.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                link.send_unreachable(packet, Unreachable::Port);
+            }
+            Err(error) if is_unreachable(&error) => link.send_unreachable(packet, Unreachable::Network),
+            // A full socket loses datagrams, as networks do.
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, link: &Link, sockets: &Sockets, ends: Ends) -> Result<usize, Option<Unreachable>> {
+        let to = match link.network.route(ends.remote.ip()) {
+            Destination::Gateway(host) | Destination::Outside(host) => SocketAddr::new(host, ends.remote.port()),
+            Destination::ClosedGateway | Destination::Dns => return Err(Some(Unreachable::Port)),
+            Destination::Nowhere => return Err(Some(Unreachable::Host)),
+        };
+        let failed = |error: io::Error| is_unreachable(&error).then_some(Unreachable::Network);
+        let any: IpAddr =
+            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).map_err(failed)?;
+        socket.connect(to).map_err(failed)?;
+        let index = self.insert(sockets, ends, Via::Own(socket));
+        if let Some(Flow { via: Via::Own(socket), .. }) = self.flows.get_mut(index) {
+            sockets.register(Waiter::Udp, index, socket, Interest::READABLE).map_err(failed)?;
+        }
+        Ok(index)
+    }
+
+    fn insert(&mut self, sockets: &Sockets, ends: Ends, via: Via) -> usize {
+        if self.flows.len() >= MAX_FLOWS
+            && let Some(oldest) = self.timers.first()
+        {
+            self.remove(sockets, oldest);
+        }
+        let index = self.flows.insert(Flow { ends, via, timer: None, queued: false });
+        self.by_ends.insert(ends, index);
+        index
+    }
+
+    fn remove(&mut self, sockets: &Sockets, index: usize) {
+        let Some(mut flow) = self.flows.try_remove(index) else { return };
+        self.timers.set(index, &mut flow.timer, None);
+        self.by_ends.remove(&flow.ends);
+        match &mut flow.via {
+            Via::Own(socket) => sockets.deregister(socket),
+            Via::Listener { listener, peer } => {
+                self.by_peer.remove(&(*listener, *peer));
+            }
+        }
+    }
+
+    /// A datagram came from `peer` to a forward's socket, for `guest`.
+    pub(super) fn forward(
+        &mut self,
+        link: &mut Link,
+        sockets: &Sockets,
+        (listener, peer): (usize, SocketAddr),
+        guest: SocketAddr,
+        payload: &[u8],
+        now: Instant,
+    ) {
+        let index = match self.by_peer.get(&(listener, peer)) {
+            Some(index) => *index,
+            None => {
+                let Some(remote) = self.free_end(link, guest) else { return };
+                let ends = Ends { guest, remote };
+                let index = self.insert(sockets, ends, Via::Listener { listener, peer });
+                self.by_peer.insert((listener, peer), index);
+                index
+            }
+        };
+        let Some(flow) = self.flows.get_mut(index) else { return };
+        self.timers.set(index, &mut flow.timer, Some(now + self.idle));
+        link.send_udp(flow.ends.remote, flow.ends.guest, payload);
+    }
+
+    /// An end at the gateway that `guest` does not talk to yet.
+    fn free_end(&mut self, link: &Link, guest: SocketAddr) -> Option<SocketAddr> {
+        for _ in 0..=MAX_FLOWS {
+            let port = self.next_port;
+            self.next_port = port.checked_add(1).unwrap_or(FIRST_DYNAMIC_PORT);
+            let remote = link.network.gateway_for(guest.ip(), port);
+            if !self.by_ends.contains_key(&Ends { guest, remote }) {
+                return Some(remote);
+            }
+        }
+        None
+    }
+
+    /// Registers the sockets there are.
+    pub(super) fn attach(&mut self, sockets: &Sockets) -> io::Result<()> {
+        for (index, flow) in &mut self.flows {
+            if let Via::Own(socket) = &mut flow.via {
+                sockets.register(Waiter::Udp, index, socket, Interest::READABLE)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes them out again.
+    pub(super) fn detach(&mut self, sockets: &Sockets) {
+        for (_, flow) in &mut self.flows {
+            if let Via::Own(socket) = &mut flow.via {
+                sockets.deregister(socket);
+            }
+        }
+    }
+
+    pub(super) fn ready(&mut self, index: usize) {
+        if let Some(flow) = self.flows.get_mut(index)
+            && !flow.queued
+        {
+            flow.queued = true;
+            self.readable.push_back(index);
+        }
+    }
+
+    /// Reads what peers sent, as far as the guest has room, and ends idle conversations.
+    pub(super) fn advance(&mut self, link: &mut Link, sockets: &Sockets, now: Instant, scratch: &mut [u8]) {
+        while let Some(index) = self.timers.due(now) {
+            self.remove(sockets, index);
+        }
+        for _ in 0..self.readable.len() {
+            if link.is_full() {
+                return;
+            }
+            let Some(index) = self.readable.pop_front() else { return };
+            let Some(flow) = self.flows.get_mut(index).filter(|flow| flow.queued) else { continue };
+            flow.queued = read(link, flow, scratch);
+            self.timers.set(index, &mut flow.timer, Some(now + self.idle));
+            if flow.queued {
+                self.readable.push_back(index);
+            }
+        }
+    }
+
+    /// Whether there is more to read than was read.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.readable.is_empty()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The guest starts anew.
+    pub(super) fn clear(&mut self, sockets: &Sockets) {
+        self.detach(sockets);
+        self.flows.clear();
+        self.by_ends.clear();
+        self.by_peer.clear();
+        self.readable.clear();
+        self.timers.clear();
+    }
+}
+
+/// Reads a few datagrams; whether there may be more.
+fn read(link: &mut Link, flow: &Flow, scratch: &mut [u8]) -> bool {
+    let Via::Own(socket) = &flow.via else { return false };
+    for _ in 0..BURST {
+        if link.is_full() {
+            return true;
+        }
+        match socket.recv(scratch) {
+            Ok(length) => {
+                let payload = scratch.get(..length).unwrap_or_default();
+                link.send_udp(flow.ends.remote, flow.ends.guest, payload);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The answer to an earlier datagram: nobody is there.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                if let Some(frame) = emit::udp_port_unreachable(flow.ends) {
+                    link.send_ip(link.station(flow.ends.guest.ip()).into(), frame);
+                }
+            }
+            Err(_) => return false,
+        }
+    }
+    true
+}
