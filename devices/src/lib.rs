@@ -76,6 +76,7 @@
 
 pub mod bus;
 pub mod interrupt;
+pub mod p9;
 pub mod pci;
 pub mod platform_map;
 pub mod power;
