@@ -20,7 +20,7 @@ case $length in
     long) seconds=${SECONDS_EACH:-60} ;;
     *) say "error: short or long"; exit 2 ;;
 esac
-[ $# -gt 0 ] || set -- kernel initramfs devices mmio
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9
 
 "$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++
 

@@ -78,6 +78,7 @@ pub mod bus;
 pub mod disk;
 pub mod interrupt;
 pub mod net;
+pub mod p9;
 pub mod pci;
 pub mod platform_map;
 pub mod power;
