@@ -11,7 +11,7 @@ CMDLINE ?= console=ttyS0 quiet
 export RVMM_GUESTS := $(CURDIR)/cache/guests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo guests guests-all tools build test check check-apple check-apple-types fuzz bench matrix clean
+.PHONY: help demo guests guests-all docker-guest tools build test check check-apple check-apple-types fuzz bench matrix clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -31,6 +31,10 @@ guests: ## make the guests from Debian's packages
 
 guests-all: ## make the guests of the boot matrix too: older, newer, real-time, 32-bit
 	@fixtures/guest/make.sh $$(sed 's/#.*//' fixtures/guest/guests.list | awk 'NF { print $$1 }')
+
+docker-guest: ## make the Docker guest, and an image for it
+	@fixtures/docker/make.sh
+	@fixtures/docker/image.sh
 
 build: tools ## build the release
 	$(CARGO) build --locked --release -p rvmm
