@@ -4,13 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use vmm::config::{
-    BootConfig, DEFAULT_CMDLINE, EngineChoice, MachineConfig, OnReboot, SerialBackend, UnpackBy,
-    VirtioTransport,
-};
+use vmm::config::{DiskConfig, EngineChoice, Forward, NetConfig, SerialBackend, ShareConfig};
 
 use crate::disk::DiskCommand;
-use crate::{cache_folder, exit_code, values};
+use crate::{exit_code, values};
 
 /// Boots Linux guests on Hypervisor.framework, or on rvmm's own CPU engine.
 #[derive(Debug, Parser)]
@@ -50,39 +47,75 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = exit_code::TABLE)]
 pub(crate) struct BootArgs {
-    /// Kernel file: a bzImage or an ELF vmlinux.
+    /// A machine in a file, as --print-config prints it. Flags change what it says; disks, networks and shares are added.
+    ///
+    /// Relative paths in it start at the current folder.
     #[arg(long, value_name = "FILE")]
-    pub(crate) kernel: PathBuf,
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print the machine that the flags and --config describe, as TOML, and end.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
+    /// Kernel file: a bzImage or an ELF vmlinux.
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) kernel: Option<PathBuf>,
 
     /// Initramfs file: a cpio archive, raw or compressed.
     #[arg(long, value_name = "FILE")]
     pub(crate) initrd: Option<PathBuf>,
 
-    /// Kernel command line; replaces the default.
-    #[arg(long, value_name = "TEXT", default_value = DEFAULT_CMDLINE, allow_hyphen_values = true)]
-    pub(crate) cmdline: String,
+    /// Kernel command line; replaces the default, "console=ttyS0 panic=-1".
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) cmdline: Option<String>,
 
     /// Added to the command line, default or not. May be repeated.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) append: Vec<String>,
 
-    /// Guest memory: a number with K, M, G or T; a bare number is MiB.
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = values::memory)]
-    pub(crate) memory: u64,
+    /// Guest memory: a number with K, M, G or T; a bare number is MiB [default: 512M].
+    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
+    pub(crate) memory: Option<u64>,
 
-    /// Number of vCPUs.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::cpus)]
-    pub(crate) cpus: u32,
+    /// Number of vCPUs [default: 1].
+    #[arg(long, value_name = "N", value_parser = values::cpus)]
+    pub(crate) cpus: Option<u32>,
 
-    /// Where the guest's serial port (ttyS0) goes: stdio, pty, file=PATH, socket=PATH or null.
+    /// Where the guest's serial port (ttyS0) goes: stdio, pty, file=PATH, socket=PATH or null [default: stdio].
     ///
     /// On a terminal, Ctrl-A x quits and Ctrl-A h lists the keys. socket=PATH listens and serves one client at a time.
-    #[arg(long, value_name = "WHERE", default_value = "stdio", value_parser = values::serial)]
-    pub(crate) serial: SerialBackend,
+    #[arg(long, value_name = "WHERE", value_parser = values::serial)]
+    pub(crate) serial: Option<SerialBackend>,
 
-    /// How the guest finds its virtio devices: on PCI, or in windows of memory that ACPI or the command line tells of.
-    #[arg(long, value_enum, default_value_t = Virtio::Pci)]
-    pub(crate) virtio: Virtio,
+    /// A disk: PATH[,size=20G][,format=raw|qcow2][,ro][,serial=TEXT][,flush=none|os|drive][,overlay=tmp][,backing].
+    ///
+    /// With size=, a missing file becomes a sparse image of that size. The format is never guessed: raw unless stated. A flush by
+    /// the guest reaches the drive's medium unless flush= says less. overlay=tmp throws all writes away at the end. May be
+    /// repeated: /dev/vda, /dev/vdb, ...
+    #[arg(long, value_name = "DISK")]
+    pub(crate) disk: Vec<DiskConfig>,
+
+    /// A network card: user (NAT inside of rvmm, no privileges), socket,stream=PATH, socket,datagram=PATH, tap,name=NAME (Linux) or
+    /// vmnet,mode=shared|host|bridged (macOS); each with [,mac=MAC][,mtu=N][,pcap=FILE]. May be repeated.
+    #[arg(long, value_name = "NET")]
+    pub(crate) net: Vec<NetConfig>,
+
+    /// A way from the host into the guest over the user network, which it implies: tcp:[ADDRESS:]PORT=PORT, udp:[ADDRESS:]PORT=PORT
+    /// or unix:PATH=PORT. May be repeated.
+    #[arg(long, value_name = "FORWARD")]
+    pub(crate) forward: Vec<Forward>,
+
+    /// A folder of the host for the guest, over 9p: PATH[,tag=TAG][,mount=PATH|off][,ro][,ids=passthrough|mapped|squash].
+    ///
+    /// The guest is asked to mount it at the host's path, or at mount=: rvmm.share=TAG:PATH is added to its command line. Each of
+    /// squash's uid=N and gid=N is the host user's unless given. May be repeated.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) share: Vec<ShareConfig>,
+
+    /// How the guest finds its virtio devices: on PCI, or in windows of memory that ACPI or the command line tells of
+    /// [default: pci].
+    #[arg(long, value_enum)]
+    pub(crate) virtio: Option<Virtio>,
 
     /// Give the guest a virtio entropy device.
     #[arg(long)]
@@ -92,19 +125,20 @@ pub(crate) struct BootArgs {
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub(crate) engine: Engine,
 
-    /// What happens when the guest reboots: boot again, or exit.
+    /// What happens when the guest reboots: boot again, or exit [default: reset].
     ///
     /// After a kernel panic the guest is never booted again.
-    #[arg(long, value_enum, default_value_t = Reboot::Reset)]
-    pub(crate) on_reboot: Reboot,
+    #[arg(long, value_enum)]
+    pub(crate) on_reboot: Option<Reboot>,
 
     /// End after this time: a number with ms, s, m or h; a bare number is seconds.
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) timeout: Option<Duration>,
 
-    /// How long the guest may take to power off after SIGTERM, which presses its power button. A second SIGTERM ends it at once.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
-    pub(crate) shutdown_timeout: Duration,
+    /// How long the guest may take to power off after SIGTERM, which presses its power button. A second SIGTERM ends it at once
+    /// [default: 60s].
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) shutdown_timeout: Option<Duration>,
 
     /// Succeed as soon as the console shows this regular expression, and fail if the guest ends first.
     ///
@@ -116,9 +150,9 @@ pub(crate) struct BootArgs {
     #[arg(long, value_enum)]
     pub(crate) report: Option<ReportStyle>,
 
-    /// Who unpacks kernel and initramfs: rvmm (fast), or the guest as on hardware.
-    #[arg(long, value_enum, default_value_t = Unpack::Host)]
-    pub(crate) unpack: Unpack,
+    /// Who unpacks kernel and initramfs: rvmm (fast), or the guest as on hardware [default: host].
+    #[arg(long, value_enum)]
+    pub(crate) unpack: Option<Unpack>,
 
     /// Where unpacked kernels and initramfs are kept for the next run: a folder, or off.
     ///
@@ -187,50 +221,6 @@ pub(crate) enum UnpackCache {
     Off,
     /// It is kept there.
     Folder(PathBuf),
-}
-
-impl BootArgs {
-    /// The machine these flags describe.
-    pub(crate) fn config(&self) -> MachineConfig {
-        let cmdline: Vec<&str> = std::iter::once(&self.cmdline)
-            .chain(&self.append)
-            .map(|part| part.trim())
-            .filter(|part| !part.is_empty())
-            .collect();
-        let boot = BootConfig {
-            kernel: self.kernel.clone(),
-            initrd: self.initrd.clone(),
-            cmdline: cmdline.join(" "),
-            unpack: match self.unpack {
-                Unpack::Host => UnpackBy::Host,
-                Unpack::Guest => UnpackBy::Guest,
-            },
-            unpack_cache: match &self.unpack_cache {
-                None => cache_folder::of_user(),
-                Some(UnpackCache::Off) => None,
-                Some(UnpackCache::Folder(path)) => Some(path.clone()),
-            },
-        };
-        MachineConfig {
-            cpus: self.cpus,
-            serial: self.serial.clone(),
-            virtio: match self.virtio {
-                Virtio::Pci => VirtioTransport::Pci,
-                Virtio::Mmio => VirtioTransport::Mmio,
-                Virtio::MmioCmdline => VirtioTransport::MmioCmdline,
-            },
-            rng: self.rng,
-            on_reboot: match self.on_reboot {
-                Reboot::Reset => OnReboot::Reset,
-                Reboot::Exit => OnReboot::Exit,
-            },
-            timeout: self.timeout,
-            shutdown_timeout: self.shutdown_timeout,
-            expect: self.expect.clone(),
-            debug_exit_port: self.debug_exit_port,
-            ..MachineConfig::new(self.memory, boot)
-        }
-    }
 }
 
 impl From<Engine> for EngineChoice {

@@ -16,30 +16,6 @@ fn the_definition_is_consistent() {
 }
 
 #[test]
-fn defaults_make_a_valid_machine() {
-    let config = boot(&[]).unwrap().config();
-    assert_eq!(config.validate(), Ok(()));
-    assert_eq!(config.boot.cmdline, DEFAULT_CMDLINE);
-    assert_eq!((config.memory_bytes, config.cpus), (512 << 20, 1));
-}
-
-#[test]
-fn cmdline_replaces_and_append_adds() {
-    let cmdline = |flags: &[&str]| boot(flags).unwrap().config().boot.cmdline;
-    assert_eq!(cmdline(&["--cmdline", "a b"]), "a b");
-    assert_eq!(cmdline(&["--append", "quiet", "--append", " x "]), format!("{DEFAULT_CMDLINE} quiet x"));
-    assert_eq!(cmdline(&["--cmdline", "", "--append", "-- y"]), "-- y");
-}
-
-#[test]
-fn unpacked_files_are_kept_where_the_flag_says() {
-    let cache = |flags: &[&str]| boot(flags).unwrap().config().boot.unpack_cache;
-    assert_eq!(cache(&["--unpack-cache", "off"]), None);
-    assert_eq!(cache(&["--unpack-cache", "/a/b"]), Some("/a/b".into()));
-    assert_eq!(cache(&[]), cache_folder::of_user());
-}
-
-#[test]
 fn bad_values_are_usage_errors() {
     for flags in [
         ["--memory", "12Q"],

@@ -1,14 +1,28 @@
 //! `rvmm boot`.
 
+use std::io::Write;
+
+use vmm::config::MachineConfig;
 use vmm::console::ESCAPE_HELP;
 use vmm::{Cause, Event, Machine, Outcome, engine, error_chain};
 
 use crate::args::BootArgs;
+use crate::machine_config::to_toml;
 use crate::voice::{say, show};
 use crate::{exit_code, signals, summary};
 
 /// Boots and runs a guest; the process's exit code.
 pub(crate) fn run(arguments: &BootArgs) -> u8 {
+    let config = match arguments.machine_config() {
+        Ok(config) => config,
+        Err(error) => {
+            say(&error);
+            return error.exit_code();
+        }
+    };
+    if arguments.print_config {
+        return print(&config);
+    }
     let engine = match engine::select(arguments.engine.into()) {
         Ok(engine) => engine,
         Err(error) => {
@@ -17,7 +31,7 @@ pub(crate) fn run(arguments: &BootArgs) -> u8 {
         }
     };
     say(format_args!("engine {} ({})", engine.name, engine.why));
-    let machine = match Machine::new(arguments.config(), &engine) {
+    let machine = match Machine::new(config, &engine) {
         Ok(machine) => machine,
         Err(error) => {
             let cause = error.cause();
@@ -35,6 +49,20 @@ pub(crate) fn run(arguments: &BootArgs) -> u8 {
     let outcome = machine.run(&mut tell);
     watch.end();
     conclude(arguments, &outcome)
+}
+
+/// Shows the configuration on standard output.
+fn print(config: &MachineConfig) -> u8 {
+    let printed = to_toml(config).map_err(|error| error.to_string()).and_then(|text| {
+        std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("standard output: {error}"))
+    });
+    match printed {
+        Ok(()) => exit_code::SUCCESS,
+        Err(reason) => {
+            say(reason);
+            exit_code::FAILURE
+        }
+    }
 }
 
 fn conclude(arguments: &BootArgs, outcome: &Outcome) -> u8 {

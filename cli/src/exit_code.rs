@@ -8,7 +8,7 @@ pub(crate) const SUCCESS: u8 = 0;
 pub(crate) const FAILURE: u8 = 1;
 /// A flag or its value is wrong. The command-line parser uses it too.
 pub(crate) const USAGE: u8 = 2;
-const UNREADABLE: u8 = 3;
+pub(crate) const UNREADABLE: u8 = 3;
 const UNUSABLE: u8 = 4;
 const DOES_NOT_FIT: u8 = 5;
 const SERIAL: u8 = 6;

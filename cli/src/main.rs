@@ -7,6 +7,7 @@ mod disk;
 mod doctor;
 mod exit_code;
 mod inherited;
+mod machine_config;
 mod os;
 mod probe;
 mod signals;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vmm::config::{SerialBackend, check_cpus, check_memory};
+use vmm::config::{SerialBackend, check_cpus, check_memory, parse_duration, parse_size};
 use vmm::console::ExpectPattern;
 
 use crate::args::UnpackCache;
@@ -13,24 +13,9 @@ type Parsed<T> = Result<T, String>;
 
 /// Guest memory in bytes.
 pub(crate) fn memory(text: &str) -> Parsed<u64> {
-    let bytes = size(text)?;
+    let bytes = parse_size(text).map_err(|error| error.to_string())?;
     check_memory(bytes).map_err(|error| error.to_string())?;
     Ok(bytes)
-}
-
-/// A size in bytes: digits with K, M, G or T (also as KiB or KB, upper or lower case); MiB without.
-fn size(text: &str) -> Parsed<u64> {
-    let bad = || "not a size; write for example 512M or 2G".to_owned();
-    let (digits, unit) = split(text).ok_or_else(bad)?;
-    let unit = unit.to_ascii_lowercase();
-    let shift = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
-        "k" => 10,
-        "m" | "" if unit != "b" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err(bad()),
-    };
-    digits.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
 }
 
 /// Number of vCPUs.
@@ -40,22 +25,9 @@ pub(crate) fn cpus(text: &str) -> Parsed<u32> {
     Ok(cpus)
 }
 
-/// A length of time: digits with ms, s, m or h; seconds without. More than none.
+/// A length of time.
 pub(crate) fn duration(text: &str) -> Parsed<Duration> {
-    let bad = || "not a time; write for example 30s or 2m".to_owned();
-    let (digits, unit) = split(text).ok_or_else(bad)?;
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" | "" => 1000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(bad()),
-    };
-    match digits.checked_mul(milliseconds) {
-        Some(0) => Err("must be more than zero".to_owned()),
-        Some(total) => Ok(Duration::from_millis(total)),
-        None => Err("too long".to_owned()),
-    }
+    parse_duration(text).map_err(|error| error.to_string())
 }
 
 /// A serial back end.
@@ -96,13 +68,6 @@ pub(crate) fn port(text: &str) -> Parsed<u16> {
         None => text.parse(),
     };
     parsed.map_err(|_| "not a port; write for example 0xf4".to_owned())
-}
-
-/// Digits and what follows them.
-fn split(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(end);
-    Some((digits.parse().ok()?, unit))
 }
 
 #[cfg(test)]

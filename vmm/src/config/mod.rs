@@ -1,9 +1,17 @@
 //! What a machine is made of: plain data, the same for the command line, a file and an embedding program.
 
+mod share;
+mod text;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use devices::disk::DiskConfig;
+pub use devices::net::{BackendConfig, Forward, NetConfig};
 use serde::{Deserialize, Serialize};
+
+pub use self::share::{ShareConfig, ShareIds, ShareTextError};
+pub use self::text::{TextError, parse_duration, parse_size};
 
 /// The smallest guest memory, bytes. No kernel runs in less; boot-time structures need about 1 MiB of it.
 pub const MIN_MEMORY_BYTES: u64 = 2 << 20;
@@ -25,13 +33,12 @@ pub const DEFAULT_CMDLINE: &str = "console=ttyS0 panic=-1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MachineConfig {
-    /// Guest memory in bytes, a multiple of 1 MiB.
+    /// Guest memory in bytes, a multiple of 1 MiB; a text such as `512M` in a file.
+    #[serde(rename = "memory", with = "text::size")]
     pub memory_bytes: u64,
     /// Number of vCPUs, 1–64.
     #[serde(default = "one")]
     pub cpus: u32,
-    /// What to boot.
-    pub boot: BootConfig,
     /// What COM1 is connected to.
     #[serde(default)]
     pub serial: SerialBackend,
@@ -45,19 +52,30 @@ pub struct MachineConfig {
     #[serde(default)]
     pub on_reboot: OnReboot,
     /// The run ends with [`crate::StopReason::Timeout`] after this long, counted from the start of the run.
-    #[serde(default)]
+    #[serde(default, with = "text::optional_time", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// How long a guest may take to power off when the process is asked to end.
-    #[serde(default = "shutdown_timeout")]
+    #[serde(default = "shutdown_timeout", with = "text::time")]
     pub shutdown_timeout: Duration,
     /// The run ends with [`crate::StopReason::ExpectMatched`] when the console shows this regular expression.
     ///
     /// Syntax of the regex crate, matched on bytes; `^` and `$` match at lines. A match spans at most 16 KiB.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<String>,
     /// An I/O port whose writes end the run with [`crate::StopReason::DebugExit`]; for guest test programs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debug_exit_port: Option<u16>,
+    /// What to boot.
+    pub boot: BootConfig,
+    /// Disks, in the order the guest finds them.
+    #[serde(default, rename = "disk", skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskConfig>,
+    /// Network cards.
+    #[serde(default, rename = "net", skip_serializing_if = "Vec::is_empty")]
+    pub nets: Vec<NetConfig>,
+    /// Shared folders.
+    #[serde(default, rename = "share", skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<ShareConfig>,
 }
 
 /// How the guest finds its virtio devices.
@@ -80,7 +98,7 @@ pub struct BootConfig {
     /// Kernel file: a bzImage or an ELF vmlinux.
     pub kernel: PathBuf,
     /// Initramfs file: a cpio archive, raw or compressed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initrd: Option<PathBuf>,
     /// Kernel command line.
     #[serde(default = "default_cmdline")]
@@ -91,7 +109,7 @@ pub struct BootConfig {
     /// A folder in which what the VMM unpacked is kept for the next run, up to 512 MiB; made if it is not there.
     ///
     /// It must be the user's own, and not writable for others; else nothing is kept, as with `None`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpack_cache: Option<PathBuf>,
 }
 
@@ -168,6 +186,20 @@ pub enum ConfigError {
         /// vCPUs asked for.
         cpus: u32,
     },
+    /// A share that cannot be.
+    #[error("share {path}: {source}", path = .path.display())]
+    Share {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        source: ShareTextError,
+    },
+    /// Two shares of one name.
+    #[error("share: two have the tag {tag:?}")]
+    Tag {
+        /// The name.
+        tag: String,
+    },
     /// The pattern does not parse.
     #[error("expect: {reason}")]
     Expect {
@@ -191,6 +223,9 @@ impl MachineConfig {
             shutdown_timeout: shutdown_timeout(),
             expect: None,
             debug_exit_port: None,
+            disks: Vec::new(),
+            nets: Vec::new(),
+            shares: Vec::new(),
         }
     }
 
@@ -201,6 +236,15 @@ impl MachineConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_memory(self.memory_bytes)?;
         check_cpus(self.cpus)?;
+        let mut tags = Vec::new();
+        for (index, share) in self.shares.iter().enumerate() {
+            share.validate().map_err(|source| ConfigError::Share { path: share.path.clone(), source })?;
+            let tag = share.tag(index);
+            if tags.contains(&tag) {
+                return Err(ConfigError::Tag { tag });
+            }
+            tags.push(tag);
+        }
         self.expect.as_deref().map_or(Ok(()), |pattern| crate::console::ExpectPattern::new(pattern).map(drop))
     }
 }

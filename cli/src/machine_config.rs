@@ -1,0 +1,163 @@
+//! From flags and a file to the machine they describe.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use vmm::config::{
+    BackendConfig, BootConfig, DEFAULT_CMDLINE, MachineConfig, NetConfig, OnReboot, UnpackBy, VirtioTransport,
+};
+
+use crate::args::{BootArgs, Reboot, Unpack, UnpackCache, Virtio};
+use crate::cache_folder;
+use crate::exit_code;
+
+/// Guest memory without a word on it, bytes.
+const DEFAULT_MEMORY: u64 = 512 << 20;
+
+/// Why flags and file describe no machine. One line.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigFileError {
+    /// The file cannot be read.
+    #[error("--config {}: {source}", .path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    /// The file is not TOML, or says what no machine has.
+    #[error("--config {}: {reason}", .path.display())]
+    Unusable { path: PathBuf, reason: String },
+    /// Forwards need the user network.
+    #[error("--forward works with --net user; the first network here is another")]
+    ForwardWithoutUser,
+    /// The kernel is missing.
+    #[error("--kernel is missing")]
+    NoKernel,
+    /// It cannot be printed.
+    #[error("--print-config: {0}")]
+    Unprintable(String),
+}
+
+impl ConfigFileError {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreadable { .. } => exit_code::UNREADABLE,
+            _ => exit_code::USAGE,
+        }
+    }
+}
+
+impl BootArgs {
+    /// The machine the flags describe, over that of the file.
+    pub(crate) fn machine_config(&self) -> Result<MachineConfig, ConfigFileError> {
+        let mut config = self.base()?;
+        self.change_boot(&mut config.boot);
+        set(&mut config.memory_bytes, &self.memory);
+        set(&mut config.cpus, &self.cpus);
+        set(&mut config.serial, &self.serial);
+        set(&mut config.virtio, &self.virtio.map(VirtioTransport::from));
+        set(&mut config.on_reboot, &self.on_reboot.map(OnReboot::from));
+        set(&mut config.shutdown_timeout, &self.shutdown_timeout);
+        config.rng |= self.rng;
+        config.timeout = self.timeout.or(config.timeout);
+        config.expect = self.expect.clone().or(config.expect);
+        config.debug_exit_port = self.debug_exit_port.or(config.debug_exit_port);
+        config.disks.extend_from_slice(&self.disk);
+        config.nets.extend_from_slice(&self.net);
+        config.shares.extend_from_slice(&self.share);
+        self.add_forwards(&mut config.nets)?;
+        Ok(config)
+    }
+
+    /// The file's machine, or a usual one.
+    fn base(&self) -> Result<MachineConfig, ConfigFileError> {
+        let Some(path) = &self.config else {
+            let boot = BootConfig {
+                kernel: self.kernel.clone().ok_or(ConfigFileError::NoKernel)?,
+                initrd: None,
+                cmdline: DEFAULT_CMDLINE.to_owned(),
+                unpack: UnpackBy::default(),
+                unpack_cache: cache_folder::of_user(),
+            };
+            return Ok(MachineConfig::new(DEFAULT_MEMORY, boot));
+        };
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigFileError::Unreadable { path: path.clone(), source })?;
+        toml::from_str(&text).map_err(|error| {
+            let line = error
+                .span()
+                .map(|span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
+            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            // The parser's message may have several lines.
+            let words = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            ConfigFileError::Unusable { path: path.clone(), reason: format!("{place}{words}") }
+        })
+    }
+
+    fn change_boot(&self, boot: &mut BootConfig) {
+        set(&mut boot.kernel, &self.kernel);
+        boot.initrd = self.initrd.clone().or(boot.initrd.take());
+        set(&mut boot.cmdline, &self.cmdline);
+        let words = std::iter::once(&boot.cmdline).chain(&self.append);
+        let words: Vec<&str> = words.map(|part| part.trim()).filter(|part| !part.is_empty()).collect();
+        boot.cmdline = words.join(" ");
+        if let Some(unpack) = self.unpack {
+            boot.unpack = match unpack {
+                Unpack::Host => UnpackBy::Host,
+                Unpack::Guest => UnpackBy::Guest,
+            };
+        }
+        match &self.unpack_cache {
+            None => {}
+            Some(UnpackCache::Off) => boot.unpack_cache = None,
+            Some(UnpackCache::Folder(path)) => boot.unpack_cache = Some(path.clone()),
+        }
+    }
+
+    /// Forwards go to the first network, which they bring if there is none.
+    fn add_forwards(&self, nets: &mut Vec<NetConfig>) -> Result<(), ConfigFileError> {
+        if self.forward.is_empty() {
+            return Ok(());
+        }
+        if nets.is_empty() {
+            nets.push(NetConfig::default());
+        }
+        match nets.first_mut().map(|net| &mut net.backend) {
+            Some(BackendConfig::User(user)) => user.forward.extend_from_slice(&self.forward),
+            _ => return Err(ConfigFileError::ForwardWithoutUser),
+        }
+        Ok(())
+    }
+}
+
+/// `config` as TOML.
+pub(crate) fn to_toml(config: &MachineConfig) -> Result<String, ConfigFileError> {
+    toml::to_string(config).map_err(|error| ConfigFileError::Unprintable(error.to_string()))
+}
+
+/// A flag that was given replaces what was there.
+fn set<T: Clone>(place: &mut T, flag: &Option<T>) {
+    if let Some(value) = flag {
+        *place = value.clone();
+    }
+}
+
+impl From<Virtio> for VirtioTransport {
+    fn from(virtio: Virtio) -> Self {
+        match virtio {
+            Virtio::Pci => Self::Pci,
+            Virtio::Mmio => Self::Mmio,
+            Virtio::MmioCmdline => Self::MmioCmdline,
+        }
+    }
+}
+
+impl From<Reboot> for OnReboot {
+    fn from(reboot: Reboot) -> Self {
+        match reboot {
+            Reboot::Reset => Self::Reset,
+            Reboot::Exit => Self::Exit,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_config_test.rs"]
+mod machine_config_test;

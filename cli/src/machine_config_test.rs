@@ -1,0 +1,133 @@
+use std::io::Write;
+
+use clap::Parser;
+use vmm::config::MachineConfig;
+
+use super::*;
+use crate::args::{Cli, Command};
+
+fn arguments(flags: &[&str]) -> BootArgs {
+    match Cli::parse_from(["rvmm", "boot"].iter().chain(flags)).command {
+        Command::Boot(arguments) => *arguments,
+        _ => panic!("not boot"),
+    }
+}
+
+fn config(flags: &[&str]) -> MachineConfig {
+    arguments(&[&["--kernel", "k"], flags].concat()).machine_config().unwrap()
+}
+
+fn with_file(text: &str, flags: &[&str]) -> Result<MachineConfig, String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    arguments(&[&["--config", path], flags].concat()).machine_config().map_err(|error| error.to_string())
+}
+
+#[test]
+fn defaults_make_a_valid_machine() {
+    let config = config(&[]);
+    assert_eq!(config.validate(), Ok(()));
+    assert_eq!(config.boot.cmdline, DEFAULT_CMDLINE);
+    assert_eq!((config.memory_bytes, config.cpus), (512 << 20, 1));
+}
+
+#[test]
+fn cmdline_replaces_and_append_adds() {
+    let cmdline = |flags: &[&str]| config(flags).boot.cmdline;
+    assert_eq!(cmdline(&["--cmdline", "a b"]), "a b");
+    assert_eq!(cmdline(&["--append", "quiet", "--append", " x "]), format!("{DEFAULT_CMDLINE} quiet x"));
+    assert_eq!(cmdline(&["--cmdline", "", "--append", "-- y"]), "-- y");
+}
+
+#[test]
+fn unpacked_files_are_kept_where_the_flag_says() {
+    let cache = |flags: &[&str]| config(flags).boot.unpack_cache;
+    assert_eq!(cache(&["--unpack-cache", "off"]), None);
+    assert_eq!(cache(&["--unpack-cache", "/a/b"]), Some("/a/b".into()));
+    assert_eq!(cache(&[]), cache_folder::of_user());
+}
+
+#[test]
+fn what_is_printed_is_what_is_read() {
+    let everything = config(&[
+        "--initrd",
+        "i",
+        "--memory",
+        "1536M",
+        "--cpus",
+        "3",
+        "--serial",
+        "file=log",
+        "--rng",
+        "--virtio",
+        "mmio",
+        "--disk",
+        "d.img,size=20G,flush=os",
+        "--disk",
+        "b.qcow2,format=qcow2,ro",
+        "--net",
+        "user,mtu=9000",
+        "--forward",
+        "unix:/run/d.sock=tcp:2375",
+        "--forward",
+        "tcp:8080=80",
+        "--share",
+        "/Users,tag=u,ro",
+        "--timeout",
+        "90s",
+        "--shutdown-timeout",
+        "5s",
+        "--expect",
+        "x$",
+        "--on-reboot",
+        "exit",
+        "--debug-exit-port",
+        "0xf4",
+        "--unpack",
+        "guest",
+        "--unpack-cache",
+        "/c",
+    ]);
+    let text = to_toml(&everything).unwrap();
+    assert_eq!(with_file(&text, &[]).unwrap(), everything, "{text}");
+    let plain = config(&["--unpack-cache", "off"]);
+    assert_eq!(with_file(&to_toml(&plain).unwrap(), &[]).unwrap(), plain);
+}
+
+#[test]
+fn flags_change_what_the_file_says() {
+    let file = "memory = \"1G\"\ncpus = 2\n[boot]\nkernel = \"bzImage\"\n[[disk]]\npath = \"a.img\"\n";
+    let config =
+        with_file(file, &["--cpus", "4", "--disk", "b.img", "--append", "x", "--forward", "tcp:80=80"])
+            .unwrap();
+    assert_eq!((config.memory_bytes, config.cpus), (1 << 30, 4));
+    assert_eq!(config.boot.kernel, PathBuf::from("bzImage"));
+    assert_eq!(config.disks.len(), 2);
+    assert_eq!(config.boot.cmdline, format!("{DEFAULT_CMDLINE} x"));
+    assert!(
+        matches!(&config.nets[..], [NetConfig { backend: BackendConfig::User(user), .. }] if user.forward.len() == 1)
+    );
+}
+
+#[test]
+fn a_bad_file_is_told_in_one_line() {
+    for (text, says) in [
+        ("", "memory"),
+        ("memory = \"1G\"\n[boot]\nkernel = \"k\"\nkernl = 1\n", "line 4: unknown field `kernl`"),
+        ("memory = \"1Q\"\n[boot]\nkernel = \"k\"\n", "\"1Q\" is not a size"),
+        ("memory = \n", "line 1"),
+    ] {
+        let error = with_file(text, &[]).unwrap_err();
+        assert!(error.contains(says) && error.lines().count() == 1, "{text:?}: {error}");
+    }
+    let missing = arguments(&["--config", "/nowhere/x.toml"]).machine_config().unwrap_err();
+    assert_eq!(missing.exit_code(), exit_code::UNREADABLE);
+    assert!(missing.to_string().contains("/nowhere/x.toml"));
+}
+
+#[test]
+fn forwards_need_the_user_network() {
+    let tap = arguments(&["--kernel", "k", "--net", "tap,name=t0", "--forward", "tcp:80=80"]);
+    assert!(matches!(tap.machine_config(), Err(ConfigFileError::ForwardWithoutUser)));
+}
