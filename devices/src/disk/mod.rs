@@ -46,6 +46,9 @@ mod overlay;
 mod qcow2;
 mod raw;
 mod size;
+#[cfg(test)]
+#[path = "testing_test.rs"]
+pub(crate) mod testing;
 mod tool;
 
 pub use config::{DiskConfig, FlushMode, ImageFormat, OverlayMode, ParseDiskError};

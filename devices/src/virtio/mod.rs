@@ -10,6 +10,7 @@
 //! stopped queue has no request in flight. What a driver cannot do right (a chain that leaves memory, a ring index that
 //! jumps) breaks its queue: the device asks for a reset (DEVICE_NEEDS_RESET) and serves nothing more from it.
 
+pub mod blk;
 mod device;
 #[cfg(test)]
 mod echo_device;

@@ -1,0 +1,300 @@
+//! The threads that serve a disk's queues.
+//!
+//! A thread takes requests out of a queue, carries them out, and puts them into the used ring itself. While requests are
+//! quick (the host has the data in memory) one thread takes several at a time, and the others sleep: waking them would
+//! cost more than the work. As soon as requests take long, each thread takes one, and up to [`MAX_THREADS`] are in flight.
+//!
+//! ```text
+//! ring ─pop─▶ Lane::waiting ─▶ a thread: image ─▶ complete, signal ─▶ used ring
+//! ```
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use super::limits::QUEUE_SIZE;
+use super::request::{Terms, may_take_long, serve};
+use crate::disk::DiskImage;
+use crate::lock;
+use crate::virtio::{Chain, Queue};
+
+/// Most threads of a disk: as many requests are with the host at a time.
+const MAX_THREADS: usize = 8;
+
+/// Requests that a thread takes at once while they are quick.
+const BATCH: usize = 8;
+
+/// A request that takes longer on average, nanoseconds, is worth a thread of its own: waking one costs a few thousand.
+const QUICK_NS: u64 = 30_000;
+
+/// A queue and its requests.
+struct Lane {
+    queue: Queue,
+    /// Taken from the ring, by nobody yet; the oldest first.
+    waiting: VecDeque<Chain>,
+    /// With a thread.
+    in_service: usize,
+    /// The ring may hold something new.
+    rung: bool,
+    /// Nothing more is taken.
+    stopping: bool,
+}
+
+impl Lane {
+    fn new(queue: Queue) -> Self {
+        Self { queue, waiting: VecDeque::new(), in_service: 0, rung: true, stopping: false }
+    }
+
+    /// Takes from the ring what there is. A driver cannot have more in flight than a queue has entries, unless it makes
+    /// one available twice.
+    fn refill(&mut self) {
+        if self.stopping || !self.rung {
+            return;
+        }
+        self.queue.disable_notifications();
+        while self.waiting.len() + self.in_service < usize::from(QUEUE_SIZE) {
+            match self.queue.pop() {
+                Some(chain) => self.waiting.push_back(chain),
+                None if self.queue.enable_notifications() => {}
+                None => {
+                    self.rung = false;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// By number of the queue.
+    lanes: Vec<Option<Lane>>,
+    /// The lane that is looked at first: they take turns.
+    turn: usize,
+    threads: Vec<JoinHandle<()>>,
+    /// Threads that sleep.
+    idle: usize,
+    /// Threads with a request that takes as long as it takes, such as a flush.
+    long: usize,
+    /// How long a request takes, nanoseconds: a moving average.
+    request_ns: u64,
+    end: bool,
+}
+
+/// Requests on their way through a thread.
+struct Batch {
+    lane: usize,
+    chains: Vec<Chain>,
+    is_long: bool,
+}
+
+impl State {
+    fn is_slow(&self) -> bool {
+        self.request_ns > QUICK_NS
+    }
+
+    /// Takes the next requests.
+    fn take(&mut self) -> Option<Batch> {
+        let most = if self.is_slow() { 1 } else { BATCH };
+        let count = self.lanes.len();
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            let Some(lane) = self.lanes.get_mut(index).and_then(Option::as_mut) else { continue };
+            if lane.waiting.is_empty() {
+                lane.refill();
+            }
+            let Some(first) = lane.waiting.pop_front() else { continue };
+            let is_long = may_take_long(&first);
+            let mut chains = vec![first];
+            while !is_long
+                && chains.len() < most
+                && lane.waiting.front().is_some_and(|next| !may_take_long(next))
+            {
+                chains.extend(lane.waiting.pop_front());
+            }
+            lane.in_service += chains.len();
+            self.turn = index + 1;
+            self.long += usize::from(is_long);
+            return Some(Batch { lane: index, chains, is_long });
+        }
+        None
+    }
+
+    /// Whether requests wait for a thread.
+    fn is_behind(&self) -> bool {
+        self.lanes.iter().flatten().any(|lane| !lane.waiting.is_empty() || lane.rung && !lane.stopping)
+    }
+
+    /// Whether another thread should look. One that is busy with quick requests will look soon itself.
+    fn needs_help(&self) -> bool {
+        let quick = self.threads.len() - self.idle.min(self.threads.len());
+        quick.saturating_sub(self.long) == 0 || self.is_slow()
+    }
+}
+
+/// What the threads share.
+struct Shared {
+    image: Arc<DiskImage>,
+    /// The features agreed on.
+    features: u64,
+    write_through: AtomicBool,
+    /// A leaf lock but for what queues do: guest memory, and the interrupt of a transport.
+    state: Mutex<State>,
+    /// There is work, or the end.
+    work: Condvar,
+    /// A lane that is stopping has nothing in service any more.
+    drained: Condvar,
+}
+
+/// A disk's threads. Dropping it ends them.
+pub(super) struct Pool(Arc<Shared>);
+
+impl Pool {
+    /// With one thread for now.
+    ///
+    /// # Errors
+    /// The host has none left.
+    pub(super) fn start(image: Arc<DiskImage>, terms: Terms) -> io::Result<Self> {
+        let shared = Shared {
+            image,
+            features: terms.features,
+            write_through: AtomicBool::new(terms.write_through),
+            state: Mutex::default(),
+            work: Condvar::new(),
+            drained: Condvar::new(),
+        };
+        let pool = Self(Arc::new(shared));
+        let mut state = lock(&pool.0.state);
+        state.threads.push(spawn(&pool.0, 0)?);
+        drop(state);
+        Ok(pool)
+    }
+
+    /// Whether writes are safe when they are answered; for requests taken from now on.
+    pub(super) fn set_write_through(&self, write_through: bool) {
+        self.0.write_through.store(write_through, Ordering::Release);
+    }
+
+    pub(super) fn start_queue(&self, queue: Queue) {
+        let index = usize::from(queue.index());
+        let mut state = lock(&self.0.state);
+        if state.lanes.len() <= index {
+            state.lanes.resize_with(index + 1, || None);
+        }
+        if let Some(lane) = state.lanes.get_mut(index) {
+            *lane = Some(Lane::new(queue));
+        }
+        self.0.call_help(&mut state);
+    }
+
+    /// Waits for what is with the host, puts the rest back into the ring, and gives the queue back.
+    pub(super) fn stop_queue(&self, index: u16) -> Option<Queue> {
+        let index = usize::from(index);
+        let mut state = lock(&self.0.state);
+        let lane = state.lanes.get_mut(index)?.as_mut()?;
+        lane.stopping = true;
+        while let Some(newest) = lane.waiting.pop_back() {
+            lane.queue.undo_pop(newest);
+        }
+        while state.lanes.get(index).and_then(Option::as_ref).is_some_and(|lane| lane.in_service > 0) {
+            state = self.0.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.lanes.get_mut(index)?.take().map(|lane| lane.queue)
+    }
+
+    pub(super) fn notify(&self, index: u16) {
+        let mut state = lock(&self.0.state);
+        if let Some(Some(lane)) = state.lanes.get_mut(usize::from(index)) {
+            lane.rung = true;
+            self.0.call_help(&mut state);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.end = true;
+        let threads = std::mem::take(&mut state.threads);
+        drop(state);
+        self.0.work.notify_all();
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a disk's thread panicked");
+            }
+        }
+    }
+}
+
+fn spawn(shared: &Arc<Shared>, number: usize) -> io::Result<JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    thread::Builder::new().name(format!("virtio-blk {number}")).spawn(move || shared.run())
+}
+
+impl Shared {
+    /// Wakes or makes a thread if one is needed.
+    fn call_help(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
+        if !state.needs_help() {
+            return;
+        }
+        if state.idle > 0 {
+            self.work.notify_one();
+        } else if state.threads.len() < MAX_THREADS && !state.end {
+            match spawn(self, state.threads.len()) {
+                Ok(thread) => state.threads.push(thread),
+                // Those that are there do the work.
+                Err(error) => log::debug!("a disk gets no more threads: {error}"),
+            }
+        }
+    }
+
+    fn run(self: Arc<Self>) {
+        let mut state = lock(&self.state);
+        while !state.end {
+            let Some(batch) = state.take() else {
+                state.idle += 1;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+                continue;
+            };
+            if state.is_behind() {
+                self.call_help(&mut state);
+            }
+            drop(state);
+            let since = Instant::now();
+            let Batch { lane, chains, is_long } = batch;
+            let count = chains.len();
+            let terms =
+                Terms { features: self.features, write_through: self.write_through.load(Ordering::Acquire) };
+            let served: Vec<(Chain, u32)> = chains
+                .into_iter()
+                .map(|chain| {
+                    let written = serve(&chain, &self.image, terms);
+                    (chain, written)
+                })
+                .collect();
+            let took_ns = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX) / count as u64;
+            state = lock(&self.state);
+            if is_long {
+                state.long -= 1;
+            } else {
+                state.request_ns = state.request_ns - state.request_ns / 8 + took_ns / 8;
+            }
+            if let Some(Some(lane)) = state.lanes.get_mut(lane) {
+                lane.queue.complete_all(served);
+                lane.queue.signal();
+                lane.in_service -= count;
+                if lane.stopping && lane.in_service == 0 {
+                    self.drained.notify_all();
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "pool_test.rs"]
+mod pool_test;
