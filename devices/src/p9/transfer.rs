@@ -8,6 +8,8 @@ use std::os::fd::BorrowedFd;
 use guest_memory::{Slice, vectored};
 use vm_memory::Bytes;
 
+use super::wire::spec::HEADER_LEN;
+
 /// A request's bytes, taken from the front.
 pub trait RequestReader {
     /// Bytes not taken yet.
@@ -81,6 +83,15 @@ impl<'a> GuestRequest<'a> {
     pub fn new(slices: &'a [Slice<'a>]) -> Self {
         Self { slices, position: 0, length: length_of(slices) }
     }
+
+    /// The same, behind the header, which [`super::Server::admit`] has had.
+    pub fn behind_header(slices: &'a [Slice<'a>]) -> Self {
+        let length = length_of(slices);
+        Self { slices, position: HEADER_LEN.min(length), length }
+    }
+
+    /// Bytes of a header.
+    pub const HEADER_LEN: u64 = HEADER_LEN as u64;
 }
 
 impl RequestReader for GuestRequest<'_> {
