@@ -22,6 +22,7 @@ mod registers;
 pub mod rng;
 pub mod spec;
 mod transport;
+pub mod vsock;
 mod worker;
 
 pub use device::{Activation, ActivationError, DeviceKind, DeviceLink, VirtioDevice, copy_config};

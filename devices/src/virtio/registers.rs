@@ -149,7 +149,7 @@ impl Registers {
         }
     }
 
-    /// Hands queue `index` to the device, if it is enabled and the device works.
+    /// Hands queue `index` to the device, if it is enabled and the device works; when the machine is paused, later.
     fn start(&mut self, index: u16) {
         let Some(queue) = self.queues.get(usize::from(index)) else { return };
         if !queue.enabled || !self.active {
@@ -157,7 +157,10 @@ impl Registers {
         }
         let link = DeviceLink::new(self.interrupt.clone());
         match Queue::new(index, queue.layout, self.driver_features, self.memory.clone(), link) {
-            Ok(queue) => self.device.start_queue(index, queue),
+            Ok(queue) => match &mut self.paused {
+                Some(paused) => paused.push(queue),
+                None => self.device.start_queue(index, queue),
+            },
             Err(error) => {
                 log::warn!("virtio-{} queue {index}: {error}", self.device.kind().name());
                 self.interrupt.needs_reset();
@@ -252,6 +255,9 @@ impl Registers {
         if self.active {
             drop(self.device.stop_queue(index));
         }
+        if let Some(paused) = &mut self.paused {
+            paused.retain(|queue| queue.index() != index);
+        }
         if let Some(queue) = self.queues.get_mut(usize::from(index)) {
             *queue = QueueRegisters::new(queue.max_size);
         }
@@ -296,7 +302,8 @@ impl Registers {
     /// As after power-up. Nothing is in flight when this returns.
     pub fn reset(&mut self) {
         drop(self.stop_all());
-        self.paused = None;
+        // A paused machine stays paused, with nothing to give back.
+        self.paused.iter_mut().for_each(Vec::clear);
         if self.active {
             self.device.deactivate();
         }

@@ -9,6 +9,10 @@ use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::QueueError;
 
+/// Most buffers of one chain. What drivers send is far below (a megabyte in pages is 256); without a limit each request in
+/// flight could hold half a megabyte of the host's memory.
+pub(super) const MAX_BUFFERS: usize = 1024;
+
 /// A buffer, known to lie in guest memory.
 #[derive(Debug, Clone, Copy)]
 struct Buffer {
@@ -53,6 +57,9 @@ impl Chain {
         }
         if len == 0 {
             return Ok(());
+        }
+        if self.readable.len() + self.writable.len() >= MAX_BUFFERS {
+            return Err(QueueError::Buffers);
         }
         // 32 bits fit the host's addresses.
         if self.memory.get_slice(GuestAddress(gpa), len as usize).is_err() {

@@ -59,6 +59,12 @@ pub enum QueueError {
     /// A readable buffer after a writable one (section 2.7.4.2).
     #[error("a readable buffer after a writable one")]
     Order,
+    /// More buffers in one chain than a device takes.
+    #[error("a descriptor chain of more than {} buffers", chain::MAX_BUFFERS)]
+    Buffers,
+    /// Entries were made available again before the device gave them back.
+    #[error("more requests in flight than the queue has entries")]
+    InFlight,
 }
 
 enum Ring {

@@ -74,6 +74,8 @@ pub(super) struct PackedRing {
     event_idx: bool,
     next: Position,
     used: Position,
+    /// Entries taken and not given back.
+    in_flight: u16,
     /// Entries given back since the driver was last considered for an interrupt.
     unsignalled: u16,
 }
@@ -92,7 +94,17 @@ impl PackedRing {
         check_place(memory, "a driver event suppression", driver, 4, 4)?;
         check_place(memory, "a device event suppression", device, 4, 4)?;
         let start = Position { entry: 0, wrap: true };
-        Ok(Self { size, descriptors, driver, device, event_idx, next: start, used: start, unsignalled: 0 })
+        Ok(Self {
+            size,
+            descriptors,
+            driver,
+            device,
+            event_idx,
+            next: start,
+            used: start,
+            in_flight: 0,
+            unsignalled: 0,
+        })
     }
 
     fn at(&self, entry: u16) -> u64 {
@@ -130,21 +142,23 @@ impl PackedRing {
                 chain.push(descriptor.gpa, descriptor.len, descriptor.flags & WRITE != 0)?;
             }
             chain.slots += 1;
+            if self.in_flight + chain.slots > self.size {
+                return Err(QueueError::InFlight);
+            }
             at = at.on(1, self.size);
             if descriptor.flags & NEXT == 0 {
                 // The last descriptor names the buffer.
                 chain.id = descriptor.id;
                 self.next = at;
+                self.in_flight += chain.slots;
                 return Ok(Some(chain));
-            }
-            if chain.slots == self.size {
-                return Err(QueueError::BrokenChain(head.entry));
             }
         }
     }
 
     pub(super) fn undo_pop(&mut self, chain: &Chain) {
         self.next = self.next.back(chain.slots.min(self.size), self.size);
+        self.in_flight = self.in_flight.saturating_sub(chain.slots);
     }
 
     pub(super) fn complete(
@@ -168,6 +182,7 @@ impl PackedRing {
                 store(memory, address + 14, flags)?;
             }
             self.used = at.on(chain.slots, self.size);
+            self.in_flight = self.in_flight.saturating_sub(chain.slots);
             self.unsignalled = self.unsignalled.saturating_add(chain.slots);
         }
         first.map_or(Ok(()), |(at, flags)| store(memory, at, flags))

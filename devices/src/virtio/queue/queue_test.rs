@@ -309,3 +309,49 @@ fn a_driver_that_breaks_the_rules_breaks_its_queue() {
         }
     });
 }
+
+#[test]
+fn a_driver_has_no_more_in_flight_than_its_queue_has_entries() {
+    for packed in [false, true] {
+        for held in [false, true] {
+            let mut pair = pair(Setup { packed, queue_size: 8, ..Setup::default() });
+            let mut chains = Vec::new();
+            for n in 0..12_u16 {
+                if packed {
+                    // The same entries again, as if they had been given back.
+                    let turn: u64 = if n < 8 { 1 << 7 } else { 1 << 15 };
+                    let at = pair.driver.layout().descriptors + 16 * u64::from(n % 8);
+                    pair.memory.write_obj([0, 1 | turn << 48], GuestAddress(at)).unwrap();
+                } else {
+                    pair.memory
+                        .write_obj([0_u64, 1], GuestAddress(pair.driver.layout().descriptors))
+                        .unwrap();
+                    pair.driver.put_available(0);
+                    pair.driver.publish();
+                }
+                match pair.device.pop() {
+                    Some(chain) if held => chains.push(chain),
+                    Some(chain) => pair.device.complete(chain, 0),
+                    None => assert!(held && n >= 8, "packed {packed}, request {n}"),
+                }
+            }
+            assert_eq!(chains.len(), if held { 8 } else { 0 });
+            assert_eq!(pair.interrupt.reset_needed(), held);
+        }
+    }
+}
+
+#[test]
+fn a_chain_has_a_bounded_number_of_buffers() {
+    for packed in [false, true] {
+        for (count, taken) in [(1024_usize, true), (1025, false)] {
+            let mut pair = pair(Setup { packed, queue_size: 8, ..Setup::default() });
+            pair.driver.indirect = true;
+            let list = vec![DriverQueue::raw(0, 1, true); count];
+            pair.driver.add_raw(&list, 1 << 20);
+            pair.driver.publish();
+            assert_eq!(pair.device.pop().is_some(), taken);
+            assert_eq!(pair.interrupt.reset_needed(), !taken);
+        }
+    }
+}

@@ -59,8 +59,13 @@ impl SplitRing {
     }
 
     pub(super) fn pop(&mut self, memory: &Arc<GuestMemory>) -> Result<Option<Chain>, QueueError> {
+        // Before the next is taken: what was taken and not given back.
+        let in_flight = Wrapping(self.available.next_avail()) - self.used;
         let mut waiting = self.available.iter(&**memory).map_err(|_| QueueError::AvailableIndex)?;
         let Some(mut descriptors) = waiting.next() else { return Ok(None) };
+        if in_flight.0 >= self.size {
+            return Err(QueueError::InFlight);
+        }
         let head = descriptors.head_index();
         let mut chain = Chain::new(memory, head);
         let mut ended = false;

@@ -9,7 +9,6 @@ use super::pci_interrupt::PciInterrupt;
 use super::pci_layout::{self as layout, add_capabilities};
 use crate::bus::{Unclaimed, Width};
 use crate::interrupt::{IrqLine, MsiTarget};
-use crate::pci::spec::command;
 use crate::pci::{BarKind, ConfigError, ConfigSpace, InterruptPin, Msix, PciFunction, PciIdentity};
 use crate::virtio::device::VirtioDevice;
 use crate::virtio::registers::{Area, Registers};
@@ -126,17 +125,17 @@ impl VirtioPci {
         }
     }
 
-    /// Registers can be read byte by byte, too: each access is a part of one.
+    /// Registers can be read in other widths than their own: a part of one, or several.
     fn read_common_part(&self, offset: u64, width: Width) -> u64 {
-        let (start, bytes) = register_at(offset);
-        let value = self.read_common(start) >> ((offset - start) * 8);
-        // An eight-byte read of four-byte registers sees two.
-        let high_at = start + bytes;
-        let value = if width.bytes() > bytes - (offset - start) && high_at < layout::COMMON_BYTES.into() {
-            value | self.read_common(high_at) << ((high_at - offset) * 8)
-        } else {
-            value
-        };
+        let end = (offset + width.bytes()).min(layout::COMMON_BYTES.into());
+        let mut value = 0;
+        let mut at = offset;
+        while at < end {
+            let (start, bytes) = register_at(at);
+            // Both distances are below eight bytes.
+            value |= (self.read_common(start) >> ((at - start) * 8)) << ((at - offset) * 8);
+            at = start + bytes;
+        }
         value & width.mask()
     }
 
@@ -220,8 +219,7 @@ impl PciFunction for VirtioPci {
 
     fn config_write(&mut self, offset: u16, width: Width, value: u32) {
         self.config.write(offset, width, value);
-        self.interrupt.msix().follow(&self.config);
-        self.interrupt.set_intx_disabled(self.config.command() & command::INTX_DISABLE != 0);
+        self.interrupt.follow(&self.config);
         if self.touches_window(offset)
             && let Some((at, width)) = self.window_target()
         {

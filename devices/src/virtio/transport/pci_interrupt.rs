@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::interrupt::IrqLine;
 use crate::lock;
-use crate::pci::Msix;
+use crate::pci::spec::command;
+use crate::pci::{ConfigSpace, Msix};
 use crate::virtio::registers::TransportInterrupt;
 use crate::virtio::spec::{NO_VECTOR, isr};
 
@@ -13,7 +14,7 @@ use crate::virtio::spec::{NO_VECTOR, isr};
 struct Intx {
     status: u8,
     line: IrqLine,
-    /// Command register bit 10.
+    /// By the command register's bit 10, or because MSI-X is on.
     disabled: bool,
 }
 
@@ -69,7 +70,17 @@ impl PciInterrupt {
         status
     }
 
-    pub(super) fn set_intx_disabled(&self, disabled: bool) {
+    /// Follows what the guest wrote to `config`. A function that sends messages does not drive its line (PCI 3.0, section
+    /// 6.8.2.3), also not for what is pending from before.
+    pub(super) fn follow(&self, config: &ConfigSpace) {
+        let mut msix = self.msix();
+        msix.follow(config);
+        let messages = msix.is_enabled();
+        drop(msix);
+        self.set_intx_disabled(messages || config.command() & command::INTX_DISABLE != 0);
+    }
+
+    fn set_intx_disabled(&self, disabled: bool) {
         let mut intx = lock(&self.intx);
         intx.disabled = disabled;
         intx.drive();
