@@ -20,7 +20,11 @@ case $length in
     long) seconds=${SECONDS_EACH:-60} ;;
     *) say "error: short or long"; exit 2 ;;
 esac
+<<<<<<< HEAD
 [ $# -gt 0 ] || set -- kernel initramfs devices mmio p9
+=======
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio net
+>>>>>>> 8f35da1 (Network: sockets of other programs, tap, vmnet, configuration, fuzzing)
 
 "$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++
 
@@ -59,6 +63,8 @@ seeds() {
     printf '\003\000\000%s\110\213\006' "$(printf '%24s' '' | tr ' ' '\220')" | seed mmio mov64
     printf '\003\000\000%s\363\244' "$(printf '%24s' '' | tr ' ' '\220')" | seed mmio movs
     printf '\023\000\000%s\363\154' "$(printf '%24s' '' | tr ' ' '\220')" | seed mmio ins
+    # The host connects, the guest answers its SYN, both send.
+    printf '\077\003\000\000\007\001\001\000\000\377\377\000\000\264\005\007\000\000\007' | seed net connect
     printf '\000\002\003\040\000\021\000\000\000' | seed devices ports
 }
 seeds

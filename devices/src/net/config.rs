@@ -20,7 +20,7 @@ pub const DEFAULT_MTU: u16 = 1500;
 ///
 /// | text | is |
 /// |---|---|
-/// | `user[,subnet=10.0.2.0/24][,ipv6=on\|off][,prefix=fd72:766d:6d00::][,host=on\|off][,dns=ADDRESS]` | NAT inside of rvmm |
+/// | `user[,subnet=10.0.2.0/24][,ipv6=on\|off][,prefix=fd72:766d:6d00::][,host=on\|off][,outside=on\|off][,dns=ADDRESS]` | NAT inside of rvmm |
 /// | `socket,stream=PATH` | a unix stream socket, as passt and QEMU's `-netdev stream` speak |
 /// | `socket,datagram=PATH` | a unix datagram socket, as vfkit and gvproxy speak |
 /// | `tap,name=tap0` | Linux: an interface of the host |
@@ -75,6 +75,8 @@ pub struct UserConfig {
     pub prefix: Ipv6Addr,
     /// Whether the guest reaches the host's loopback, at the gateway's address.
     pub host: bool,
+    /// Whether the guest reaches anything else through the host.
+    pub outside: bool,
     /// Name servers to ask; those of /etc/resolv.conf when empty.
     pub dns: Vec<IpAddr>,
     /// Ways from the host into the guest.
@@ -93,6 +95,7 @@ impl Default for UserConfig {
             ipv6: true,
             prefix: DEFAULT_PREFIX,
             host: true,
+            outside: true,
             dns: Vec::new(),
             forward: Vec::new(),
         }
@@ -174,7 +177,7 @@ pub enum NetConfigError {
 }
 
 /// The back ends' names and keys.
-const USER: (&str, &str) = ("user", "subnet, ipv6, prefix, host, dns, mac, mtu, pcap");
+const USER: (&str, &str) = ("user", "subnet, ipv6, prefix, host, outside, dns, mac, mtu, pcap");
 const SOCKET: (&str, &str) = ("socket", "stream, datagram, mac, mtu, pcap");
 const TAP: (&str, &str) = ("tap", "name, mac, mtu, pcap");
 const VMNET: (&str, &str) = ("vmnet", "mode, interface, mac, mtu, pcap");
@@ -210,6 +213,7 @@ fn user(parts: Parts<'_>) -> Result<BackendConfig, NetConfigError> {
             "ipv6" => config.ipv6 = switch("ipv6", value)?,
             "prefix" => config.prefix = prefix(value)?,
             "host" => config.host = switch("host", value)?,
+            "outside" => config.outside = switch("outside", value)?,
             "dns" => config.dns.push(value.parse().map_err(|_| wrong("dns", value, "is not an IP address"))?),
             _ => return Err(unknown(key, USER)),
         }

@@ -22,6 +22,8 @@ pub(super) struct Network {
     pub(super) v6: Option<NetworkV6>,
     /// Whether the gateway's address leads to the host's loopback.
     host: bool,
+    /// Whether anything else is reached.
+    outside: bool,
 }
 
 /// Addresses of the guest's IPv6 network.
@@ -52,7 +54,7 @@ pub(super) enum Destination {
     Dns,
     /// Out of the guest's network.
     Outside(IpAddr),
-    /// To nobody: not to be sent from the host.
+    /// To nobody, or not from here.
     Nowhere,
 }
 
@@ -73,6 +75,7 @@ impl Network {
                 dns: in_prefix(3),
             }),
             host: config.host,
+            outside: config.outside,
         }
     }
 
@@ -90,6 +93,10 @@ impl Network {
         if self.host { Destination::Gateway(loopback) } else { Destination::ClosedGateway }
     }
 
+    fn outside(&self, address: IpAddr) -> Destination {
+        if self.outside { Destination::Outside(address) } else { Destination::Nowhere }
+    }
+
     /// Where `address` leads. What would reach the host's own network past [`Destination::Gateway`] leads nowhere.
     pub(super) fn route(&self, address: IpAddr) -> Destination {
         match address {
@@ -105,7 +112,7 @@ impl Network {
                 {
                     Destination::Nowhere
                 } else {
-                    Destination::Outside(address)
+                    self.outside(address)
                 }
             }
             IpAddr::V6(v6) => self.route_v6(v6),
@@ -126,7 +133,7 @@ impl Network {
         {
             Destination::Nowhere
         } else {
-            Destination::Outside(address.into())
+            self.outside(address.into())
         }
     }
 
