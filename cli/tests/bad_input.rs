@@ -84,6 +84,8 @@ fn bzimage_header() -> Vec<u8> {
     let mut page = vec![0; 0x1000];
     page[0x1f1] = 4;
     page[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    // The jump over the header says how long it is.
+    page[0x200..0x202].copy_from_slice(&[0xeb, 0x66]);
     page[0x202..0x206].copy_from_slice(b"HdrS");
     page[0x206..0x208].copy_from_slice(&0x20f_u16.to_le_bytes());
     page[0x211] = 1;

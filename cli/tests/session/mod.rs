@@ -46,7 +46,7 @@ impl Session {
         Self { child, master: File::from(master), slave, before }
     }
 
-    /// Output up to and including `text`.
+    /// Output up to and including `text`. The program's time limit is this one's.
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
         let mut seen = Vec::new();
         while !String::from_utf8_lossy(&seen).contains(text) {
