@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use vmm::config::{DiskConfig, EngineChoice, Forward, NetConfig, SerialBackend, ShareConfig};
+use vmm::config::{DiskConfig, EngineChoice, Forward, NetConfig, SerialBackend, ShareConfig, VsockConfig};
 
 use crate::disk::DiskCommand;
 use crate::{exit_code, values};
@@ -111,6 +111,12 @@ pub(crate) struct BootArgs {
     /// squash's uid=N and gid=N is the host user's unless given. May be repeated.
     #[arg(long, value_name = "SHARE")]
     pub(crate) share: Vec<ShareConfig>,
+
+    /// Sockets between host and guest: [cid=N,]path=PATH.
+    ///
+    /// A client of the Unix socket PATH says CONNECT and a port; connections of the guest to the host's port N go to PATH_N.
+    #[arg(long, value_name = "VSOCK")]
+    pub(crate) vsock: Option<VsockConfig>,
 
     /// How the guest finds its virtio devices: on PCI, or in windows of memory that ACPI or the command line tells of
     /// [default: pci].

@@ -13,6 +13,7 @@ const UNUSABLE: u8 = 4;
 const DOES_NOT_FIT: u8 = 5;
 const SERIAL: u8 = 6;
 pub(crate) const NO_ENGINE: u8 = 7;
+const DEVICE: u8 = 8;
 const PANIC: u8 = 20;
 const TRIPLE_FAULT: u8 = 21;
 const RESET: u8 = 22;
@@ -38,6 +39,7 @@ pub(crate) const TABLE: &str = "Exit codes:
     5  kernel, initramfs or command line do not fit
     6  the serial back end cannot be opened
     7  the engine is not available
+    8  a disk, network, share or socket cannot be opened
    20  the guest's kernel panicked
    21  triple fault
    22  the guest rebooted (--on-reboot exit)
@@ -57,6 +59,7 @@ pub(crate) fn of_cause(cause: Cause) -> u8 {
         Cause::Unusable => UNUSABLE,
         Cause::DoesNotFit => DOES_NOT_FIT,
         Cause::Serial => SERIAL,
+        Cause::Device => DEVICE,
         Cause::NoEngine | Cause::NotEntitled => NO_ENGINE,
         Cause::Other => FAILURE,
     }

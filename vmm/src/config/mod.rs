@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use devices::disk::DiskConfig;
 pub use devices::net::{BackendConfig, Forward, NetConfig};
+pub use devices::virtio::vsock::VsockConfig;
 use serde::{Deserialize, Serialize};
 
 pub use self::share::{ShareConfig, ShareIds, ShareTextError};
@@ -76,6 +77,9 @@ pub struct MachineConfig {
     /// Shared folders.
     #[serde(default, rename = "share", skip_serializing_if = "Vec::is_empty")]
     pub shares: Vec<ShareConfig>,
+    /// Sockets between host and guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vsock: Option<VsockConfig>,
 }
 
 /// How the guest finds its virtio devices.
@@ -226,6 +230,7 @@ impl MachineConfig {
             disks: Vec::new(),
             nets: Vec::new(),
             shares: Vec::new(),
+            vsock: None,
         }
     }
 

@@ -43,9 +43,10 @@ pub struct ShareConfig {
 #[serde(rename_all = "lowercase")]
 pub enum ShareIds {
     /// The host's users, groups and modes as they are; what rvmm's user may not do fails.
-    #[default]
     Passthrough,
-    /// Owners, modes and device nodes that the guest sets are kept in extended attributes.
+    /// Owners, modes and device nodes that the guest sets are kept in extended attributes; on the host, files are rvmm's
+    /// user's.
+    #[default]
     Mapped,
     /// All files are one user's and group's.
     Squash,
@@ -162,6 +163,7 @@ impl FromStr for ShareConfig {
         let marked = text.replace(",,", "\0");
         let mut words = marked.split(',').map(|word| word.replace('\0', ","));
         let mut share = Self::new(words.next().unwrap_or_default());
+        let mut ids = None;
         for word in words {
             let (option, value) = word.split_once('=').unwrap_or((&word, ""));
             let bad = |option, choices| ShareTextError::BadValue { option, value: value.to_owned(), choices };
@@ -172,20 +174,21 @@ impl FromStr for ShareConfig {
                 "ro" if matches!(value, "" | "on") => share.ro = true,
                 "ro" if value == "off" => share.ro = false,
                 "ids" => {
-                    share.ids = match value {
+                    ids = Some(match value {
                         "passthrough" => ShareIds::Passthrough,
                         "mapped" => ShareIds::Mapped,
                         "squash" => ShareIds::Squash,
                         _ => return Err(bad("ids", "passthrough, mapped or squash")),
-                    }
+                    });
                 }
                 "uid" => share.uid = number("uid")?,
                 "gid" => share.gid = number("gid")?,
                 _ => return Err(ShareTextError::UnknownOption(word)),
             }
         }
+        share.ids = ids.unwrap_or_default();
         // An owner is only ever given to squash to it.
-        if share.ids == ShareIds::Passthrough && (share.uid.is_some() || share.gid.is_some()) {
+        if ids.is_none() && (share.uid.is_some() || share.gid.is_some()) {
             share.ids = ShareIds::Squash;
         }
         share.validate()?;

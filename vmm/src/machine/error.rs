@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use devices::disk::DiskError;
+use devices::virtio::vsock::VsockError;
+
 use boot::{InitramfsError, KernelError, PlanError, UnpackError};
 use hypervisor_framework::ReturnCode;
 
@@ -54,6 +57,20 @@ pub enum MachineError {
     /// Guest memory.
     #[error(transparent)]
     Ram(#[from] RamError),
+    /// A disk.
+    #[error("disk")]
+    Disk(#[from] DiskError),
+    /// A shared folder.
+    #[error("share {}: {reason}", .path.display())]
+    Share {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The vsock's socket.
+    #[error("vsock")]
+    Vsock(#[from] VsockError),
     /// The provider of virtual CPUs.
     #[error("engine {engine}")]
     Framework {
@@ -85,6 +102,8 @@ pub enum Cause {
     DoesNotFit,
     /// The serial back end.
     Serial,
+    /// A disk, network, share or socket.
+    Device,
     /// The engine refuses this host or this process.
     NoEngine,
     /// The engine refuses this process: the entitlement is missing.
@@ -107,6 +126,7 @@ impl MachineError {
             }
             Self::Kernel(_) | Self::Initramfs(_) => Cause::Unusable,
             Self::Serial(_) => Cause::Serial,
+            Self::Disk(_) | Self::Share { .. } | Self::Vsock(_) => Cause::Device,
             Self::Framework { source, .. } => match source.code {
                 ReturnCode::DENIED => Cause::NotEntitled,
                 ReturnCode::NO_DEVICE | ReturnCode::UNSUPPORTED => Cause::NoEngine,

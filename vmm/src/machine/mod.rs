@@ -109,6 +109,12 @@ impl Machine {
             _ => Vec::new(),
         };
         let acpi = platform::acpi_config(config.cpus, mmio);
+        for (index, share) in config.shares.iter().enumerate() {
+            if let Some(words) = share.cmdline(index) {
+                config.boot.cmdline.push(' ');
+                config.boot.cmdline.push_str(&words);
+            }
+        }
         if config.virtio == VirtioTransport::MmioCmdline {
             config.boot.cmdline.push_str(&mmio_cmdline(devices.len()));
         }
