@@ -21,10 +21,10 @@ case $length in
     *) say "error: short or long"; exit 2 ;;
 esac
 <<<<<<< HEAD
-[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 disk_config qcow2 virtio_blk
 =======
-[ $# -gt 0 ] || set -- kernel initramfs devices mmio net
->>>>>>> 8f35da1 (Network: sockets of other programs, tap, vmnet, configuration, fuzzing)
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 disk_config qcow2 virtio_blk
+>>>>>>> 2082659 (Disks: bench, fuzz targets, kill -9, tables that are named twice)
 
 "$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++
 
