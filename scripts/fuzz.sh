@@ -20,11 +20,7 @@ case $length in
     long) seconds=${SECONDS_EACH:-60} ;;
     *) say "error: short or long"; exit 2 ;;
 esac
-<<<<<<< HEAD
-[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 disk_config qcow2 virtio_blk
-=======
-[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 disk_config qcow2 virtio_blk
->>>>>>> 2082659 (Disks: bench, fuzz targets, kill -9, tables that are named twice)
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 net disk_config qcow2 virtio_blk
 
 "$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++
 
