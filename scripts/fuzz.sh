@@ -21,6 +21,7 @@ case $length in
     *) say "error: short or long"; exit 2 ;;
 esac
 [ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 net
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 net disk_config qcow2 virtio_blk
 
 "$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++
 

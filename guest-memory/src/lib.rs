@@ -6,7 +6,7 @@
 pub mod vectored;
 mod watch;
 
-pub use watch::{WatchedWriteListener, WriteWatch};
+pub use watch::{WatchedSlice, WatchedWriteListener, WriteWatch};
 
 /// Host memory that can be mapped into a guest; its [`WriteWatch`] tells of writes by the host to watched pages.
 pub type HostRegion = vm_memory::MmapRegion<WriteWatch>;
@@ -15,4 +15,4 @@ pub type HostRegion = vm_memory::MmapRegion<WriteWatch>;
 pub type GuestMemory = vm_memory::GuestMemoryMmap<WriteWatch>;
 
 /// A piece of guest memory, for volatile access only.
-pub type Slice<'a> = vm_memory::VolatileSlice<'a, WriteWatch>;
+pub type Slice<'a> = vm_memory::VolatileSlice<'a, WatchedSlice<'a>>;

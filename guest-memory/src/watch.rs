@@ -22,7 +22,14 @@ pub trait WatchedWriteListener: Send + Sync {
 #[derive(Clone, Default)]
 pub struct WriteWatch {
     pages: Arc<Pages>,
-    /// Offset of this slice within the region, bytes.
+}
+
+/// The part of a [`WriteWatch`] that belongs to a slice of its region. Borrowed: counting references would make all threads
+/// that move data write to one place.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchedSlice<'a> {
+    watch: &'a WriteWatch,
+    /// Offset of the slice within the region, bytes.
     offset: usize,
 }
 
@@ -60,25 +67,27 @@ impl fmt::Debug for WriteWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteWatch")
             .field("pages", &self.pages.watched.len())
-            .field("offset", &self.offset)
             .finish()
     }
 }
 
-impl WithBitmapSlice<'_> for WriteWatch {
+impl<'a> WithBitmapSlice<'a> for WriteWatch {
+    type S = WatchedSlice<'a>;
+}
+
+impl WithBitmapSlice<'_> for WatchedSlice<'_> {
     type S = Self;
 }
 
-impl BitmapSlice for WriteWatch {}
+impl BitmapSlice for WatchedSlice<'_> {}
 
 impl Bitmap for WriteWatch {
     fn mark_dirty(&self, offset: usize, len: usize) {
         if len == 0 {
             return;
         }
-        let start = self.offset.saturating_add(offset);
-        let first = start >> PAGE_SHIFT;
-        let last = start.saturating_add(len.saturating_sub(1)) >> PAGE_SHIFT;
+        let first = offset >> PAGE_SHIFT;
+        let last = offset.saturating_add(len.saturating_sub(1)) >> PAGE_SHIFT;
         let last = last.min(self.pages.watched.len().saturating_sub(1));
         for page in first..=last {
             if self.is_watched(page) {
@@ -94,8 +103,22 @@ impl Bitmap for WriteWatch {
         false
     }
 
+    fn slice_at(&self, offset: usize) -> WatchedSlice<'_> {
+        WatchedSlice { watch: self, offset }
+    }
+}
+
+impl Bitmap for WatchedSlice<'_> {
+    fn mark_dirty(&self, offset: usize, len: usize) {
+        self.watch.mark_dirty(self.offset.saturating_add(offset), len);
+    }
+
+    fn dirty_at(&self, _offset: usize) -> bool {
+        false
+    }
+
     fn slice_at(&self, offset: usize) -> Self {
-        Self { pages: Arc::clone(&self.pages), offset: self.offset.saturating_add(offset) }
+        Self { watch: self.watch, offset: self.offset.saturating_add(offset) }
     }
 }
 
@@ -103,6 +126,6 @@ impl NewBitmap for WriteWatch {
     fn with_len(len: usize) -> Self {
         let pages = len.div_ceil(1 << PAGE_SHIFT);
         let watched = (0..pages).map(|_| AtomicU8::new(0)).collect();
-        Self { pages: Arc::new(Pages { watched, listener: Mutex::default() }), offset: 0 }
+        Self { pages: Arc::new(Pages { watched, listener: Mutex::default() }) }
     }
 }

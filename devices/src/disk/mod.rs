@@ -40,6 +40,8 @@ mod config;
 mod error;
 mod file;
 mod image;
+#[cfg(test)]
+mod killed_test;
 mod layer;
 mod os;
 mod overlay;

@@ -20,8 +20,8 @@ const NAMES: [&[u8]; 12] =
 const TARGETS: [&[u8]; 5] = [b"../outside", b"/etc/passwd", b"a", b"", b".."];
 const XATTRS: [&[u8]; 5] = [b"user.a", b"user.rvmm.stat", b"security.capability", b"", b"x"];
 const REQUESTS: [u8; 29] = [
-    8, 12, 14, 16, 18, 20, 22, 24, 26, 30, 32, 40, 50, 52, 54, 70, 72, 74, 76, 100, 102, 104, 108, 110, 116, 118,
-    120, 122, 255,
+    8, 12, 14, 16, 18, 20, 22, 24, 26, 30, 32, 40, 50, 52, 54, 70, 72, 74, 76, 100, 102, 104, 108, 110, 116,
+    118, 120, 122, 255,
 ];
 
 const SECRET: &[u8] = b"do not touch";

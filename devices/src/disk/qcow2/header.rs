@@ -27,6 +27,9 @@ const MAX_BACKING_NAME: u32 = 1023;
 /// Offsets of L2 tables in entries of the L1 table.
 const L2_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 
+/// Offsets of refcount blocks in entries of the refcount table.
+const REFCOUNT_BLOCK_OFFSET: u64 = !0x1ff;
+
 /// Incompatible features.
 mod incompatible {
     pub(super) const DIRTY: u64 = 1 << 0;
@@ -54,6 +57,8 @@ pub(in crate::disk) struct Header {
     incompatible: u64,
     l1_offset: u64,
     l1_entries: u32,
+    refcount_offset: u64,
+    refcount_clusters: u32,
 }
 
 /// The backing file that a header names.
@@ -115,7 +120,7 @@ impl Header {
         bytes.truncate(there);
         let damaged = |reason| DiskError::Damaged { path: file.path().to_owned(), reason };
         let header = Self::parse(&bytes, len).map_err(damaged)?;
-        header.check_l1(file, len)?;
+        header.check_places(file, len)?;
         Ok(header)
     }
 
@@ -152,6 +157,8 @@ impl Header {
             incompatible: if version == 2 { 0 } else { fields.u64(72).ok_or_else(cut)? },
             l1_entries: fields.u32(36).ok_or_else(cut)?,
             l1_offset: fields.u64(40).ok_or_else(cut)?,
+            refcount_offset: fields.u64(48).ok_or_else(cut)?,
+            refcount_clusters: fields.u32(56).ok_or_else(cut)?,
         };
         if version == 3 {
             let order = fields.u32(96).ok_or_else(cut)?;
@@ -159,14 +166,15 @@ impl Header {
                 return Err(format!("reference counts of 2^{order} bits are impossible"));
             }
         }
-        header.check_tables(&fields, len).ok_or_else(cut)??;
+        header.check_tables(len)?;
         Ok(header)
     }
 
     /// The L1 and refcount tables have a possible size, place and, together, a possible disk.
-    fn check_tables(&self, fields: &Fields<'_>, len: u64) -> Option<Result<(), String>> {
-        let (refcount_offset, refcount_clusters) = (fields.u64(48)?, fields.u32(56)?);
-        let refcount_bytes = u64::from(refcount_clusters).checked_mul(self.cluster_bytes)?;
+    fn check_tables(&self, len: u64) -> Result<(), String> {
+        let Self { refcount_offset, refcount_clusters, .. } = *self;
+        // A 32-bit number of clusters of at most 2 MiB.
+        let refcount_bytes = u64::from(refcount_clusters).saturating_mul(self.cluster_bytes);
         let l1_bytes = u64::from(self.l1_entries) * 8;
         let entries_per_l2 = self.cluster_bytes / 8;
         let covered =
@@ -175,7 +183,7 @@ impl Header {
             offset.is_multiple_of(self.cluster_bytes)
                 && offset.checked_add(bytes).is_some_and(|end| end <= len)
         };
-        Some(if self.l1_entries > MAX_L1_ENTRIES {
+        if self.l1_entries > MAX_L1_ENTRIES {
             Err(format!("an L1 table of {} entries is too large", self.l1_entries))
         } else if refcount_clusters == 0 || refcount_bytes > MAX_REFCOUNT_TABLE_BYTES {
             Err(format!("a refcount table of {refcount_bytes} bytes is impossible"))
@@ -194,21 +202,37 @@ impl Header {
             ))
         } else {
             Ok(())
-        })
+        }
     }
 
-    /// Each L2 table begins within the file: one that does not would read as a hole where there was data.
-    fn check_l1(&self, file: &ImageFile, len: u64) -> Result<(), DiskError> {
-        let mut table = vec![0; self.l1_entries as usize * 8];
-        read_up_to(file, &mut table, self.l1_offset)?;
-        let (entries, _) = table.as_chunks::<8>();
-        let tables = entries.iter().map(|entry| u64::from_be_bytes(*entry) & L2_OFFSET);
-        for offset in tables.filter(|offset| *offset != 0) {
-            let end = offset.checked_add(self.cluster_bytes).filter(|end| *end <= len);
-            if end.is_none() || !offset.is_multiple_of(self.cluster_bytes) {
-                let reason =
-                    format!("its L2 table at {offset:#x} is not within its {len} bytes; is it cut off?");
-                return Err(DiskError::Damaged { path: file.path().to_owned(), reason });
+    /// Each table that another one names lies within the file, by itself. One that does not would read as a hole where there
+    /// was data, and blocks of counts that are all the same one could keep an allocation busy for hours.
+    fn check_places(&self, file: &ImageFile, len: u64) -> Result<(), DiskError> {
+        let refcount_bytes = u64::from(self.refcount_clusters).saturating_mul(self.cluster_bytes);
+        let tables = [
+            ("L2 table", self.l1_offset, u64::from(self.l1_entries) * 8, L2_OFFSET),
+            ("refcount block", self.refcount_offset, refcount_bytes, REFCOUNT_BLOCK_OFFSET),
+        ];
+        for (what, place, bytes, mask) in tables {
+            let damaged = |offset: u64, how: &str| {
+                let reason = format!("its {what} at {offset:#x} {how}");
+                Err(DiskError::Damaged { path: file.path().to_owned(), reason })
+            };
+            // Bounded by `check_tables`.
+            let mut table = vec![0; bytes as usize];
+            read_up_to(file, &mut table, place)?;
+            let (entries, _) = table.as_chunks::<8>();
+            let offsets = entries.iter().map(|entry| u64::from_be_bytes(*entry) & mask);
+            let mut offsets: Vec<u64> = offsets.filter(|offset| *offset != 0).collect();
+            offsets.sort_unstable();
+            for offset in &offsets {
+                let end = offset.checked_add(self.cluster_bytes).filter(|end| *end <= len);
+                if end.is_none() || !offset.is_multiple_of(self.cluster_bytes) {
+                    return damaged(*offset, &format!("is not within its {len} bytes; is it cut off?"));
+                }
+            }
+            if let Some([offset, _]) = offsets.array_windows().find(|[one, next]| one == next) {
+                return damaged(*offset, "is named twice");
             }
         }
         Ok(())

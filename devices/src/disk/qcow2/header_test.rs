@@ -104,6 +104,21 @@ fn an_l2_table_outside_the_file_is_refused() {
 }
 
 #[test]
+fn a_table_that_is_named_twice_is_refused() {
+    let mut bytes = changed(0x30000, &0x8000_0000_0002_0000_u64.to_be_bytes());
+    bytes[0x30008..0x30010].copy_from_slice(&0x8000_0000_0002_0000_u64.to_be_bytes());
+    let error = open_bytes(&bytes).unwrap_err();
+    // The L1 table may have room for one entry only.
+    let entries = u32::from_be_bytes(bytes[36..40].try_into().unwrap());
+    assert!(entries == 1 || error.contains("its L2 table at 0x20000 is named twice"), "{error}");
+
+    let error = open_bytes(&changed(0x10008, &0x2_0000_u64.to_be_bytes())).unwrap_err();
+    assert!(error.contains("its refcount block at 0x20000 is named twice"), "{error}");
+    let error = open_bytes(&changed(0x10008, &0x200_0000_u64.to_be_bytes())).unwrap_err();
+    assert!(error.contains("its refcount block at 0x2000000 is not within"), "{error}");
+}
+
+#[test]
 fn the_backing_format_is_found_behind_other_extensions() {
     let mut bytes = sound();
     let mut extensions = Vec::new();

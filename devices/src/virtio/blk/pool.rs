@@ -27,6 +27,9 @@ const MAX_THREADS: usize = 8;
 /// Requests that a thread takes at once while they are quick.
 const BATCH: usize = 8;
 
+/// Threads that share quick requests when there are enough: more would take turns at the ring.
+const QUICK_THREADS: usize = 2;
+
 /// A request that takes longer on average, nanoseconds, is worth a thread of its own: waking one costs a few thousand.
 const QUICK_NS: u64 = 30_000;
 
@@ -128,10 +131,13 @@ impl State {
         self.lanes.iter().flatten().any(|lane| !lane.waiting.is_empty() || lane.rung && !lane.stopping)
     }
 
-    /// Whether another thread should look. One that is busy with quick requests will look soon itself.
+    /// Whether another thread should look. One that is busy with quick requests will look soon itself, unless there is
+    /// work for two.
     fn needs_help(&self) -> bool {
-        let quick = self.threads.len() - self.idle.min(self.threads.len());
-        quick.saturating_sub(self.long) == 0 || self.is_slow()
+        let busy = self.threads.len().saturating_sub(self.idle);
+        let quick = busy.saturating_sub(self.long);
+        let waiting: usize = self.lanes.iter().flatten().map(|lane| lane.waiting.len()).sum();
+        quick == 0 || self.is_slow() || quick < QUICK_THREADS && waiting >= BATCH
     }
 }
 
