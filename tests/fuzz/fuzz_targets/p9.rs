@@ -89,12 +89,12 @@ fn fields(kind: u8, c: &mut Choices<'_>) -> Vec<u8> {
     for field in format.chars() {
         match field {
             'f' => body.extend(u32::from(c.u8() % 6).to_le_bytes()),
-            'N' => body.extend(if c.u8() == 0 { 0 } else { u32::MAX }.to_le_bytes()),
+            'N' => body.extend([if c.u8() == 0 { 0 } else { 255 }; 4]),
             'n' => string(body, c.one_of(&NAMES)),
             't' => string(body, c.one_of(&TARGETS)),
             'x' => string(body, c.one_of(&XATTRS)),
             'v' => string(body, b"9P2000.L"),
-            'm' => body.extend(c.one_of(&[0o644, 0o010_644, 0o020_666, 0o140_600, 0o7777, 0]).to_le_bytes()),
+            'm' => body.extend(c.one_of(&[0o644u32, 0o010_644, 0o020_666, 0o140_600, 0o7777, 0]).to_le_bytes()),
             'o' => body.extend(c.one_of(&[0u64, 1, 5, 4096, i64::MAX as u64, u64::MAX]).to_le_bytes()),
             'c' => body.extend(c.one_of(&[0u32, 7, 300, 4096, 8192, u32::MAX]).to_le_bytes()),
             '1' => body.push(c.u8() % 4),
