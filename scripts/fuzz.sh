@@ -20,11 +20,7 @@ case $length in
     long) seconds=${SECONDS_EACH:-60} ;;
     *) say "error: short or long"; exit 2 ;;
 esac
-<<<<<<< HEAD
-[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9
-=======
-[ $# -gt 0 ] || set -- kernel initramfs devices mmio net
->>>>>>> 8f35da1 (Network: sockets of other programs, tap, vmnet, configuration, fuzzing)
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio net p9
 
 "$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++
 
