@@ -22,6 +22,7 @@ case $length in
 esac
 [ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 net
 [ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 net disk_config qcow2 virtio_blk
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio net p9
 
 "$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++
 
