@@ -3,10 +3,14 @@
 //! One type for everyone, so that a device's write is seen by whoever keeps something made from the page: the CPU engine
 //! keeps translations of code. A device that writes through vm-memory needs to do nothing for it.
 
+mod os;
+mod release;
 pub mod vectored;
 mod watch;
 
 pub use watch::{WatchedSlice, WatchedWriteListener, WriteWatch};
+pub use release::{host_page_bytes, release};
+pub use watch::{WatchedWriteListener, WriteWatch};
 
 /// Host memory that can be mapped into a guest; its [`WriteWatch`] tells of writes by the host to watched pages.
 pub type HostRegion = vm_memory::MmapRegion<WriteWatch>;

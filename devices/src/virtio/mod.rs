@@ -10,7 +10,9 @@
 //! stopped queue has no request in flight. What a driver cannot do right (a chain that leaves memory, a ring index that
 //! jumps) breaks its queue: the device asks for a reset (DEVICE_NEEDS_RESET) and serves nothing more from it.
 
+pub mod balloon;
 pub mod blk;
+pub mod console;
 mod device;
 #[cfg(test)]
 mod echo_device;
