@@ -35,7 +35,10 @@ fn what_is_wrong_is_said() {
     for (text, said) in [
         ("nat", "\"nat\" is not a network back end; it is user, socket, tap or vmnet"),
         ("user,ipv6", "\"ipv6\" in \"user,ipv6\" is not KEY=VALUE"),
-        ("user,name=tap0", "user has no \"name\"; it takes subnet, ipv6, prefix, host, outside, dns, mac, mtu, pcap"),
+        (
+            "user,name=tap0",
+            "user has no \"name\"; it takes subnet, ipv6, prefix, host, outside, dns, mac, mtu, pcap",
+        ),
         ("user,ipv6=yes", "ipv6=\"yes\": is on or off"),
         ("user,subnet=10.0.2.0", "subnet=\"10.0.2.0\": is not a network; write for example 10.0.2.0/24"),
         ("user,subnet=10.0.2.1/24", "subnet=\"10.0.2.1/24\": has bits behind its prefix"),
@@ -53,7 +56,10 @@ fn what_is_wrong_is_said() {
         ),
         ("socket", "socket needs stream=PATH or datagram=PATH"),
         ("tap", "tap needs name=INTERFACE"),
-        ("tap,name=sixteen-bytes-xx", "name=\"sixteen-bytes-xx\": is not the name of an interface: 1 to 15 bytes"),
+        (
+            "tap,name=sixteen-bytes-xx",
+            "name=\"sixteen-bytes-xx\": is not the name of an interface: 1 to 15 bytes",
+        ),
         ("vmnet,mode=bridged", "mode=bridged needs interface=NAME"),
     ] {
         assert_eq!(error(text), said, "{text}");
@@ -73,7 +79,10 @@ fn a_file_says_the_same() {
     assert_eq!(user.subnet.to_string(), "10.9.0.0/16");
     assert!(user.ipv6);
     assert_eq!(read(&[("kind", "socket"), ("stream", "/a")]).unwrap(), BackendConfig::Socket(stream("/a")));
-    assert_eq!(read(&[("kind", "vmnet"), ("mode", "shared")]).unwrap(), "vmnet".parse::<NetConfig>().unwrap().backend);
+    assert_eq!(
+        read(&[("kind", "vmnet"), ("mode", "shared")]).unwrap(),
+        "vmnet".parse::<NetConfig>().unwrap().backend
+    );
     for wrong in [
         &[("kind", "user"), ("subnets", "10.9.0.0/16")][..],
         &[("kind", "tap")],

@@ -1,4 +1,4 @@
-//! Virtio's packet header as bytes (virtio 1.3, section 5.1.6): before each frame in a queue, and on a tap interface.
+//! Virtio's packet header as bytes (virtio 1.2, section 5.1.6): before each frame in a queue, and on a tap interface.
 
 use super::{FrameHeader, LargeSegment, PartialChecksum, SegmentKind};
 
@@ -14,7 +14,9 @@ const GSO_ECN: u8 = 0x80;
 
 /// A header that asks for what was not offered, or points out of its frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a virtio packet header asks for what does not exist (flags {flags:#x}, segmentation {segmentation:#x})")]
+#[error(
+    "a virtio packet header asks for what does not exist (flags {flags:#x}, segmentation {segmentation:#x})"
+)]
 pub struct HeaderError {
     flags: u8,
     segmentation: u8,

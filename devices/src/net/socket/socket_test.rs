@@ -64,7 +64,8 @@ fn stream(path: &Path) -> (Worker<StreamNet>, UnixListener, UnixStream) {
 fn frames_cross_a_stream_however_it_is_cut() {
     let folder = tempfile::tempdir().unwrap();
     let (mut worker, _listener, mut peer) = stream(&folder.path().join("s"));
-    let frames: Vec<Vec<u8>> = [60, 1514, 1, MAX_FRAME_BYTES, 100].map(|length| vec![length as u8; length]).into();
+    let frames: Vec<Vec<u8>> =
+        [60, 1514, 1, MAX_FRAME_BYTES, 100].map(|length| vec![length as u8; length]).into();
     let mut bytes: Vec<u8> = frames.iter().flat_map(|frame| framed(frame)).collect();
     bytes.splice(0..0, framed(&[]));
     let mut received = Vec::new();

@@ -12,9 +12,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-use crate::net::{
-    FrameHeader, MAX_FRAME_BYTES, NetBackend, Offloads, Received, Sent, VIRTIO_HEADER_BYTES,
-};
+use crate::net::{FrameHeader, MAX_FRAME_BYTES, NetBackend, Offloads, Received, Sent, VIRTIO_HEADER_BYTES};
 
 #[cfg(test)]
 #[path = "tap_test.rs"]
@@ -59,7 +57,10 @@ impl TapNet {
             (Offloads::GUEST_CSUM | Offloads::GUEST_TSO4, libc::TUN_F_TSO4),
             (Offloads::GUEST_CSUM | Offloads::GUEST_TSO6, libc::TUN_F_TSO6),
         ];
-        let flags = pairs.iter().filter(|(needed, _)| offloads.contains(*needed)).fold(0, |all, (_, flag)| all | flag);
+        let flags = pairs
+            .iter()
+            .filter(|(needed, _)| offloads.contains(*needed))
+            .fold(0, |all, (_, flag)| all | flag);
         // SAFETY: TUNSETOFFLOAD takes its flags by value.
         check(unsafe { libc::ioctl(self.file.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) })
     }

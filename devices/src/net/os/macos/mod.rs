@@ -92,7 +92,11 @@ impl Description {
                 .map_err(|_| OpenError::Vmnet(format!("{interface:?} is not the name of an interface")))?;
             // SAFETY: as above; the value is copied.
             unsafe {
-                sys::xpc_dictionary_set_string(dictionary, sys::vmnet_shared_interface_name_key, name.as_ptr());
+                sys::xpc_dictionary_set_string(
+                    dictionary,
+                    sys::vmnet_shared_interface_name_key,
+                    name.as_ptr(),
+                );
             }
         }
         Ok(description)
@@ -156,9 +160,13 @@ extern "C" fn stopped(block: *mut c_void, status: u32) {
 /// What a status means and what to do about it.
 fn meaning(status: u32) -> String {
     let text = match status {
-        sys::FAILURE => "general failure; without root or the entitlement com.apple.vm.networking it fails so",
+        sys::FAILURE => {
+            "general failure; without root or the entitlement com.apple.vm.networking it fails so"
+        }
         sys::MEM_FAILURE => "out of memory",
-        sys::INVALID_ARGUMENT => "an invalid argument; for mode=bridged, name an interface that can be bridged",
+        sys::INVALID_ARGUMENT => {
+            "an invalid argument; for mode=bridged, name an interface that can be bridged"
+        }
         sys::SETUP_INCOMPLETE => "the interface is not set up",
         sys::INVALID_ACCESS => "permission denied; run as root or sign with com.apple.vm.networking",
         sys::PACKET_TOO_BIG => "a frame is too large",
@@ -183,7 +191,9 @@ pub(super) fn start(config: &VmnetConfig) -> Result<(Box<dyn NetBackend>, VmnetF
     let interface = unsafe { sys::vmnet_start_interface(description.0, queue.0, block.as_ptr()) };
     if interface.is_null() {
         // The handler is not called then.
-        return Err(OpenError::Vmnet("the interface cannot be started; is the description right?".to_owned()));
+        return Err(OpenError::Vmnet(
+            "the interface cannot be started; is the description right?".to_owned(),
+        ));
     }
     let Ok(told) = receiver.recv_timeout(PATIENCE) else {
         block.leak();
@@ -326,4 +336,3 @@ impl NetBackend for VmnetNet {
 
     fn reset(&mut self) {}
 }
-

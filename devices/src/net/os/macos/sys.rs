@@ -63,8 +63,13 @@ unsafe extern "C" {
         queue: DispatchQueue,
         handler: *const c_void,
     ) -> u32;
-    pub(super) fn vmnet_read(interface: Interface, packets: *mut PacketDescription, count: *mut c_int) -> u32;
-    pub(super) fn vmnet_write(interface: Interface, packets: *mut PacketDescription, count: *mut c_int) -> u32;
+    pub(super) fn vmnet_read(interface: Interface, packets: *mut PacketDescription, count: *mut c_int)
+    -> u32;
+    pub(super) fn vmnet_write(
+        interface: Interface,
+        packets: *mut PacketDescription,
+        count: *mut c_int,
+    ) -> u32;
 }
 
 unsafe extern "C" {
