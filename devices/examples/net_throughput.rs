@@ -38,8 +38,9 @@ const SEGMENT: usize = 65_160;
 /// The scale of the guest's window.
 const SCALE: u8 = 7;
 
-/// Largest frame behind virtio's header, in a buffer of the driver's.
-const BUFFER: u32 = 12 + MAX_FRAME_BYTES as u32;
+/// The largest frame behind virtio's header, and the largest that is no large segment.
+const LARGE_BUFFER: u32 = 12 + MAX_FRAME_BYTES as u32;
+const SMALL_BUFFER: u32 = 12 + 1514;
 /// Receive buffers of the driver, and where they lie: behind what the queues use of guest memory.
 const BUFFERS: u64 = 64;
 const BUFFERS_AT: u64 = 32 << 20;
@@ -97,25 +98,26 @@ impl Cable for Direct {
 /// Through the queues.
 struct Queues {
     driver: Driver<Net>,
+    buffer: u32,
 }
 
 impl Queues {
     fn new(large: bool) -> Outcome<Box<dyn Cable>> {
         let net = Net::new(Box::new(backend(large)?), MacAddress::local(1), 1500);
         let features = if large { u64::MAX } else { 0 };
-        let mut driver = Driver::new(net, Setup { features, queue_size: BUFFERS as u16, ..Setup::default() });
-        for number in 0..BUFFERS {
-            give_buffer(&mut driver, number);
-        }
-        Ok(Box::new(Self { driver }))
+        let driver = Driver::new(net, Setup { features, queue_size: BUFFERS as u16, ..Setup::default() });
+        let buffer = if large { LARGE_BUFFER } else { SMALL_BUFFER };
+        let mut queues = Self { driver, buffer };
+        (0..BUFFERS).for_each(|number| queues.give_buffer(number));
+        Ok(Box::new(queues))
     }
-}
 
-fn give_buffer(driver: &mut Driver<Net>, number: u64) {
-    let at = BUFFERS_AT + number * u64::from(BUFFER.next_multiple_of(4096));
-    driver.queues[0].add_raw(&[DriverQueue::raw(at, BUFFER, true)], 0);
-    if driver.queues[0].publish() {
-        driver.device.notify(0);
+    fn give_buffer(&mut self, number: u64) {
+        let at = BUFFERS_AT + number * u64::from(self.buffer.next_multiple_of(4096));
+        self.driver.queues[0].add_raw(&[DriverQueue::raw(at, self.buffer, true)], 0);
+        if self.driver.queues[0].publish() {
+            self.driver.device.notify(0);
+        }
     }
 }
 
@@ -145,7 +147,7 @@ impl Cable for Queues {
         let bytes = used.written as usize - 12;
         frame[..bytes].copy_from_slice(&used.bytes[12..used.written as usize]);
         // With one entry to a buffer, an entry's number is its buffer's.
-        give_buffer(&mut self.driver, u64::from(used.id));
+        self.give_buffer(u64::from(used.id));
         Some(bytes)
     }
 }

@@ -340,8 +340,8 @@ fn a_stopped_queue_comes_back_with_all_its_buffers() {
 
 #[test]
 fn a_reset_drops_what_was_the_old_guests() {
-    let (backend, hand) = backend();
-    let mut net = Net::new(backend, mac(), 1500);
+    let (first, hand) = backend();
+    let mut net = Net::new(first, mac(), 1500);
     for count in 1..4 {
         let mut driver = Driver::new(net, Setup::default());
         driver.request(1, &[&PLAIN, &frame(60)], &[]).unwrap();
@@ -352,7 +352,7 @@ fn a_reset_drops_what_was_the_old_guests() {
         driver.device.deactivate();
         assert_eq!(hand.wire.lock().unwrap().resets, count);
         // The device lives on without its driver.
-        let (spare, _) = super::net_test::backend();
+        let (spare, _) = backend();
         net = std::mem::replace(&mut driver.device, Net::new(spare, mac(), 1500));
     }
 }

@@ -30,10 +30,7 @@ impl Receiver {
     pub(super) fn receive(&mut self, queue: &mut Queue, backend: &mut dyn NetBackend) {
         queue.disable_notifications();
         let mut given = false;
-        loop {
-            let Some(received) = self.waiting.take().or_else(|| backend.receive(&mut self.frame)) else {
-                break;
-            };
+        while let Some(received) = self.waiting.take().or_else(|| backend.receive(&mut self.frame)) {
             if !self.fetch_room(queue, received.bytes) {
                 self.waiting = Some(received);
                 break;
