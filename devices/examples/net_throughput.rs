@@ -1,9 +1,9 @@
-//! How fast the user back end is without a guest: TCP through the NAT to a socket of the host, both ways, beside a
-//! loopback socket pair. The guest is played by a few lines that count sequence numbers, so that what is measured is
-//! the back end.
+//! How fast the network is without a guest: TCP through the NAT to a socket of the host, both ways, beside a loopback
+//! socket pair. First the back end alone, on one thread; then through virtio-net's queues, with its worker. The guest is
+//! played by a few lines that count sequence numbers, so that what is measured is the device.
 //!
 //! ```text
-//! cargo run --release -p devices --example net_throughput [SECONDS]
+//! cargo run --release -p devices --features mock --example net_throughput [SECONDS]
 //! ```
 
 use std::error::Error;
@@ -17,6 +17,9 @@ use devices::net::{
     FrameHeader, LargeSegment, MAX_FRAME_BYTES, MacAddress, NetBackend, Offloads, PartialChecksum,
     SegmentKind, Sent, UserConfig, UserNet, UserOptions,
 };
+use devices::virtio::VirtioDevice;
+use devices::virtio::mock::{Driver, DriverQueue, Setup};
+use devices::virtio::net::Net;
 use mio::{Events, Poll, Token};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -35,11 +38,123 @@ const SEGMENT: usize = 65_160;
 /// The scale of the guest's window.
 const SCALE: u8 = 7;
 
-/// The guest's end of one connection.
-struct Peer {
+/// The largest frame behind virtio's header, and the largest that is no large segment.
+const LARGE_BUFFER: u32 = 12 + MAX_FRAME_BYTES as u32;
+const SMALL_BUFFER: u32 = 12 + 1514;
+/// Receive buffers of the driver, and where they lie: behind what the queues use of guest memory.
+const BUFFERS: u64 = 64;
+const BUFFERS_AT: u64 = 32 << 20;
+
+/// What is between the guest's TCP and the host.
+trait Cable {
+    /// Sends a frame.
+    fn send(&mut self, frame: &[u8], header: &FrameHeader);
+    /// Lets the other side work, and waits for it for so long if it has nothing to do.
+    fn turn(&mut self, wait: Duration) -> io::Result<()>;
+    /// The next frame.
+    fn receive(&mut self, frame: &mut [u8]) -> Option<usize>;
+}
+
+fn backend(large: bool) -> Outcome<UserNet> {
+    let mut net = UserNet::new(&UserConfig::default(), UserOptions::new(MacAddress::local(1), Arc::new(())))?;
+    net.set_offloads(if large { Offloads::all() } else { Offloads::empty() });
+    Ok(net)
+}
+
+/// The back end alone.
+struct Direct {
     net: UserNet,
     poll: Poll,
     events: Events,
+}
+
+impl Direct {
+    fn new(large: bool) -> Outcome<Box<dyn Cable>> {
+        let (mut net, poll) = (backend(large)?, Poll::new()?);
+        net.register(poll.registry(), Token(0))?;
+        Ok(Box::new(Self { net, poll, events: Events::with_capacity(64) }))
+    }
+}
+
+impl Cable for Direct {
+    fn send(&mut self, frame: &[u8], header: &FrameHeader) {
+        assert_eq!(self.net.send(frame, header), Sent::Done);
+    }
+
+    fn turn(&mut self, wait: Duration) -> io::Result<()> {
+        self.poll.poll(&mut self.events, Some(wait))?;
+        for event in &self.events {
+            self.net.ready(event);
+        }
+        self.net.advance(Instant::now());
+        Ok(())
+    }
+
+    fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
+        self.net.receive(frame).map(|received| received.bytes)
+    }
+}
+
+/// Through the queues.
+struct Queues {
+    driver: Driver<Net>,
+    buffer: u32,
+}
+
+impl Queues {
+    fn new(large: bool) -> Outcome<Box<dyn Cable>> {
+        let net = Net::new(Box::new(backend(large)?), MacAddress::local(1), 1500);
+        let features = if large { u64::MAX } else { 0 };
+        let driver = Driver::new(net, Setup { features, queue_size: BUFFERS as u16, ..Setup::default() });
+        let buffer = if large { LARGE_BUFFER } else { SMALL_BUFFER };
+        let mut queues = Self { driver, buffer };
+        (0..BUFFERS).for_each(|number| queues.give_buffer(number));
+        Ok(Box::new(queues))
+    }
+
+    fn give_buffer(&mut self, number: u64) {
+        let at = BUFFERS_AT + number * u64::from(self.buffer.next_multiple_of(4096));
+        self.driver.queues[0].add_raw(&[DriverQueue::raw(at, self.buffer, true)], 0);
+        if self.driver.queues[0].publish() {
+            self.driver.device.notify(0);
+        }
+    }
+}
+
+impl Cable for Queues {
+    fn send(&mut self, frame: &[u8], header: &FrameHeader) {
+        let (queue, interrupt) = (&mut self.driver.queues[1], &self.driver.interrupt);
+        // A chain takes two of the queue's entries.
+        interrupt.wait(|| {
+            while queue.used().is_some() {}
+            queue.in_flight() < BUFFERS as usize / 2
+        });
+        self.driver.send(1, &[&header.to_virtio(), frame], &[]);
+    }
+
+    fn turn(&mut self, wait: Duration) -> io::Result<()> {
+        if !wait.is_zero() {
+            let before = self.driver.interrupt.count(0);
+            let until = Instant::now() + wait;
+            let interrupt = &self.driver.interrupt;
+            interrupt.wait(|| interrupt.count(0) != before || Instant::now() >= until);
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
+        let used = self.driver.queues[0].used()?;
+        let bytes = used.written as usize - 12;
+        frame[..bytes].copy_from_slice(&used.bytes[12..used.written as usize]);
+        // With one entry to a buffer, an entry's number is its buffer's.
+        self.give_buffer(u64::from(used.id));
+        Some(bytes)
+    }
+}
+
+/// The guest's end of one connection.
+struct Peer {
+    cable: Box<dyn Cable>,
     frame: Vec<u8>,
     port: u16,
     /// Next byte to send, oldest byte not acknowledged, end of the window.
@@ -53,21 +168,14 @@ struct Peer {
     received: u64,
     /// That something is still to be acknowledged.
     to_acknowledge: bool,
-    /// That the back end was given something in the last turn: it is not waited for.
+    /// That something was sent in the last turn: what follows from it is not waited for.
     gave: bool,
 }
 
 impl Peer {
-    fn new(port: u16, large: bool) -> Outcome<Self> {
-        let mac = MacAddress::local(1);
-        let mut net = UserNet::new(&UserConfig::default(), UserOptions::new(mac, Arc::new(())))?;
-        net.set_offloads(if large { Offloads::all() } else { Offloads::empty() });
-        let poll = Poll::new()?;
-        net.register(poll.registry(), Token(0))?;
+    fn new(port: u16, cable: Box<dyn Cable>, large: bool) -> Outcome<Self> {
         let mut peer = Self {
-            net,
-            poll,
-            events: Events::with_capacity(64),
+            cable,
             frame: vec![0; MAX_FRAME_BYTES],
             port,
             next: 1000,
@@ -83,7 +191,7 @@ impl Peer {
         peer.send(TcpControl::Syn, &[]);
         peer.next += 1;
         while peer.window_end == 1000 {
-            peer.turn(1)?;
+            peer.turn()?;
         }
         Ok(peer)
     }
@@ -126,20 +234,15 @@ impl Peer {
                 header_bytes: HEADERS as u16,
             }),
         };
-        assert_eq!(self.net.send(&self.frame[..length], &header), Sent::Done);
+        self.cable.send(&self.frame[..length], &header);
         self.gave = true;
     }
 
-    /// One turn of a device's worker.
-    fn turn(&mut self, wait_ms: u64) -> io::Result<()> {
-        let wait = if std::mem::take(&mut self.gave) { 0 } else { wait_ms };
-        self.poll.poll(&mut self.events, Some(Duration::from_millis(wait)))?;
-        for event in &self.events {
-            self.net.ready(event);
-        }
-        self.net.advance(Instant::now());
-        while let Some(received) = self.net.receive(&mut self.frame) {
-            self.take(received.bytes);
+    fn turn(&mut self) -> io::Result<()> {
+        let wait = if std::mem::take(&mut self.gave) { Duration::ZERO } else { Duration::from_millis(1) };
+        self.cable.turn(wait)?;
+        while let Some(bytes) = self.cable.receive(&mut self.frame) {
+            self.take(bytes);
         }
         if self.to_acknowledge {
             self.to_acknowledge = false;
@@ -223,29 +326,32 @@ fn loopback(time: Duration) -> Outcome<f64> {
     Ok(gigabits(bytes, time))
 }
 
-fn to_host(time: Duration, payload: usize, large: bool) -> Outcome<f64> {
+/// Makes what is between guest and host, for a guest that takes large segments or not.
+type MakeCable = fn(bool) -> Outcome<Box<dyn Cable>>;
+
+fn to_host(cable: MakeCable, time: Duration, payload: usize, large: bool) -> Outcome<f64> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let mut peer = Peer::new(listener.local_addr()?.port(), large)?;
+    let mut peer = Peer::new(listener.local_addr()?.port(), cable(large)?, large)?;
     let (accepted, _) = listener.accept()?;
     let reader = thread::spawn(move || sink(accepted));
     let (payload, begin) = (vec![0x5a; payload], Instant::now());
     while begin.elapsed() < time {
         peer.fill(&payload);
-        peer.turn(1)?;
+        peer.turn()?;
     }
     drop(peer);
     let (bytes, time) = reader.join().map_err(|_| "the reader failed")??;
     Ok(gigabits(bytes, time))
 }
 
-fn to_guest(time: Duration, large: bool) -> Outcome<f64> {
+fn to_guest(cable: MakeCable, time: Duration, large: bool) -> Outcome<f64> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let mut peer = Peer::new(listener.local_addr()?.port(), large)?;
+    let mut peer = Peer::new(listener.local_addr()?.port(), cable(large)?, large)?;
     let (accepted, _) = listener.accept()?;
     let writer = thread::spawn(move || source(accepted, time));
     let begin = Instant::now();
     while begin.elapsed() < time {
-        peer.turn(1)?;
+        peer.turn()?;
     }
     let figure = gigabits(peer.received, begin.elapsed());
     drop(peer);
@@ -255,9 +361,9 @@ fn to_guest(time: Duration, large: bool) -> Outcome<f64> {
 }
 
 /// Requests of 64 bytes in a second, sixteen under way at a time.
-fn round_trips(time: Duration) -> Outcome<f64> {
+fn round_trips(cable: MakeCable, time: Duration) -> Outcome<f64> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let mut peer = Peer::new(listener.local_addr()?.port(), true)?;
+    let mut peer = Peer::new(listener.local_addr()?.port(), cable(true)?, true)?;
     let (mut accepted, _) = listener.accept()?;
     accepted.set_nodelay(true)?;
     let server = thread::spawn(move || {
@@ -270,7 +376,7 @@ fn round_trips(time: Duration) -> Outcome<f64> {
         // As many as `fill` sends.
         let wanted = peer.received + 64 * 16;
         while peer.received < wanted && begin.elapsed() < time * 2 {
-            peer.turn(1)?;
+            peer.turn()?;
         }
         count += 16;
     }
@@ -284,15 +390,20 @@ fn main() -> Outcome<()> {
     let time = Duration::from_secs_f64(seconds);
     let mut out = io::stdout().lock();
     let loopback = loopback(time)?;
-    writeln!(out, "loopback socket pair      {loopback:7.2} Gbit/s")?;
-    for (name, figure) in [
-        ("guest to host, large      ", to_host(time, SEGMENT, true)?),
-        ("host to guest, large      ", to_guest(time, true)?),
-        ("guest to host, 1460 bytes ", to_host(time, 1460, false)?),
-        ("host to guest, 1460 bytes ", to_guest(time, false)?),
-    ] {
-        writeln!(out, "{name}{figure:7.2} Gbit/s, {:3.0} % of loopback", figure / loopback * 100.0)?;
+    writeln!(out, "loopback socket pair        {loopback:6.2} Gbit/s")?;
+    for (name, cable) in
+        [("back end alone", Direct::new as MakeCable), ("virtio-net", Queues::new as MakeCable)]
+    {
+        writeln!(out, "{name}:")?;
+        for (name, figure) in [
+            ("guest to host, large     ", to_host(cable, time, SEGMENT, true)?),
+            ("host to guest, large     ", to_guest(cable, time, true)?),
+            ("guest to host, 1460 bytes", to_host(cable, time, 1460, false)?),
+            ("host to guest, 1460 bytes", to_guest(cable, time, false)?),
+        ] {
+            writeln!(out, "  {name} {figure:6.2} Gbit/s, {:3.0} % of loopback", figure / loopback * 100.0)?;
+        }
+        writeln!(out, "  64-byte requests, 16 deep {:6.0} a second", round_trips(cable, time)?)?;
     }
-    writeln!(out, "64-byte requests, 16 deep {:7.0} a second", round_trips(time)?)?;
     Ok(())
 }

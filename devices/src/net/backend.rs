@@ -8,7 +8,7 @@ use mio::{Registry, Token};
 
 bitflags::bitflags! {
     /// Work on frames that one side leaves to the other, named as virtio does, from the guest's side
-    /// (virtio 1.3, section 5.1.3).
+    /// (virtio 1.2, section 5.1.3).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Offloads: u8 {
         /// `VIRTIO_NET_F_CSUM`: the guest may send frames with a partial checksum.
@@ -29,7 +29,7 @@ bitflags::bitflags! {
 /// The largest frame either side may hand over, in bytes: an Ethernet header and the largest IP datagram.
 pub const MAX_FRAME_BYTES: usize = 14 + 65_535;
 
-/// Which checksum of a frame is still to be finished (virtio 1.3, section 5.1.6: `VIRTIO_NET_HDR_F_NEEDS_CSUM`).
+/// Which checksum of a frame is still to be finished (virtio 1.2, section 5.1.6: `VIRTIO_NET_HDR_F_NEEDS_CSUM`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartialChecksum {
     /// Where the sum begins, in bytes from the start of the frame.

@@ -1,4 +1,4 @@
-//! Virtio's packet header as bytes (virtio 1.3, section 5.1.6): before each frame in a queue, and on a tap interface.
+//! Virtio's packet header as bytes (virtio 1.2, section 5.1.6): before each frame in a queue, and on a tap interface.
 
 use super::{FrameHeader, LargeSegment, PartialChecksum, SegmentKind};
 

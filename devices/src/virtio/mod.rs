@@ -19,6 +19,7 @@ mod echo_device;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
 pub mod p9;
+pub mod net;
 mod queue;
 mod registers;
 pub mod rng;

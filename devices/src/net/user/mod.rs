@@ -215,9 +215,7 @@ impl UserNet {
         {
             self.resolver.handle(link, sockets, packet, (ends, payload), now);
         } else {
-            let listeners = &self.listeners;
-            let send = |index, payload: &[u8], peer| listeners.send_to(index, payload, peer);
-            self.udp.handle(link, sockets, &send, packet, (ends, payload), now);
+            self.udp.handle(link, sockets, &self.listeners, packet, (ends, payload), now);
         }
     }
 

@@ -13,6 +13,7 @@ use slab::Slab;
 use super::echo::is_unreachable;
 use super::emit::{self, Unreachable};
 use super::link::Link;
+use super::listeners::Listeners;
 use super::network::Destination;
 use super::packet::{Datagram, Ends};
 use super::sockets::{Sockets, Waiter};
@@ -70,7 +71,7 @@ impl UdpFlows {
         &mut self,
         link: &mut Link,
         sockets: &Sockets,
-        listeners: &dyn Fn(usize, &[u8], SocketAddr) -> io::Result<()>,
+        listeners: &Listeners,
         packet: &Datagram<'_>,
         (ends, payload): (Ends, &[u8]),
         now: Instant,
@@ -92,7 +93,7 @@ impl UdpFlows {
         self.timers.set(index, &mut flow.timer, Some(now + self.idle));
         let sent = match &flow.via {
             Via::Own(socket) => socket.send(payload).map(|_| ()),
-            Via::Listener { listener, peer } => listeners(*listener, payload, *peer),
+            Via::Listener { listener, peer } => listeners.send_to(*listener, payload, *peer),
         };
         match sent {
             // The answer to an earlier datagram: nobody is there.

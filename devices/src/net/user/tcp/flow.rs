@@ -184,7 +184,7 @@ impl Flow {
         if matches!(self.stage, Stage::Connecting(_)) {
             return Fate::Lives;
         }
-        if self.to_host(now).and_then(|()| self.to_guest(now)).is_err() {
+        if self.carry_out(now).and_then(|()| self.carry_in(now)).is_err() {
             // The host's connection is broken: so is the guest's.
             self.stack.socket().abort();
         }
@@ -203,7 +203,8 @@ impl Flow {
         }
     }
 
-    fn to_host(&mut self, now: Instant) -> io::Result<()> {
+    /// From the guest to the host.
+    fn carry_out(&mut self, now: Instant) -> io::Result<()> {
         while self.writable && !self.guest_finished {
             let stream = &mut self.stream;
             let written = self.stack.socket().recv(|bytes| {
@@ -230,7 +231,8 @@ impl Flow {
         Ok(())
     }
 
-    fn to_guest(&mut self, now: Instant) -> io::Result<()> {
+    /// From the host to the guest.
+    fn carry_in(&mut self, now: Instant) -> io::Result<()> {
         while self.readable && !self.host_finished && self.stack.socket().can_send() {
             let stream = &mut self.stream;
             let read = self.stack.socket().send(|room| match stream.read(room) {

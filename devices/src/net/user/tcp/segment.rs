@@ -105,7 +105,7 @@ pub(super) fn header(frame: &mut [u8], offloads: Offloads, mss: u16) -> Option<F
 /// Whether the guest takes large segments from a host of this family.
 pub(super) fn takes_large(offloads: Offloads, remote: IpAddr) -> bool {
     let large = if remote.is_ipv4() { Offloads::GUEST_TSO4 } else { Offloads::GUEST_TSO6 };
-    // A large segment goes with a partial checksum (virtio 1.3, section 5.1.3.1).
+    // A large segment goes with a partial checksum (virtio 1.2, section 5.1.3.1).
     offloads.contains(large | Offloads::GUEST_CSUM)
 }
 

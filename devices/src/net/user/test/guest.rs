@@ -205,14 +205,6 @@ impl Guest {
         self.sockets.get_mut(handle)
     }
 
-    /// Connects and waits until the connection stands.
-    #[track_caller]
-    pub(super) fn connected(&mut self, to: impl Into<IpAddr>, port: u16) -> SocketHandle {
-        let handle = self.connect(to, port);
-        self.until(|guest| guest.tcp(handle).may_send().then_some(()));
-        handle
-    }
-
     /// A listener on the host's loopback, and its port.
     pub(super) fn listener() -> (TcpListener, u16) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
