@@ -8,7 +8,7 @@ use iced_x86::Code;
 use crate::case::{Case, Shape};
 use crate::catalogue::Catalogue;
 use crate::compare::{self, differences};
-use crate::guest::Guest;
+use crate::guest::{Guest, Tier};
 use crate::os::Native;
 use crate::random::Random;
 use crate::state::{Mode, Outcome, RSP, State, WINDOW_SIZE, WRITABLE};
@@ -19,6 +19,7 @@ const REPORTS: usize = 40;
 
 /// What to run.
 pub(crate) struct Campaign {
+    pub(crate) tier: Tier,
     pub(crate) mode: Mode,
     pub(crate) shape: Shape,
     pub(crate) seed: u64,
@@ -41,10 +42,11 @@ pub(crate) struct Summary {
 impl Campaign {
     /// A campaign as the environment asks for it: `RVMM_DIFF_SEED`, `RVMM_DIFF_CASES`, `RVMM_DIFF_CASE` (one only),
     /// `RVMM_DIFF_ONLY`.
-    pub(crate) fn from_environment(mode: Mode, shape: Shape, cases: u64) -> Self {
+    pub(crate) fn from_environment(tier: Tier, mode: Mode, shape: Shape, cases: u64) -> Self {
         let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
         let one = number("RVMM_DIFF_CASE");
         Self {
+            tier,
             mode,
             shape,
             seed: number("RVMM_DIFF_SEED").unwrap_or(1),
@@ -57,7 +59,7 @@ impl Campaign {
     /// Runs it; `None` on hosts that have nothing to compare with.
     pub(crate) fn run(&self) -> Option<Summary> {
         let mut native = Native::open()?;
-        let mut guest = Guest::new();
+        let mut guest = Guest::new(self.tier);
         let codes = Catalogue::new(self.mode, self.only.as_deref());
         assert!(!codes.all.is_empty(), "no encoding is called {:?}", self.only);
         let mut window = vec![0_u8; WINDOW_SIZE];

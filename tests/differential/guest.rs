@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::{
-    Engine, EventKind, Exit, HostRegion, PhysicalMemory, Reason, Rights, Segment, SegmentRegister, TimeSource,
+    Engine, EngineOptions, EventKind, Exit, HostRegion, PhysicalMemory, Reason, Rights, Segment, SegmentRegister, TimeSource,
 };
 use vm_memory::VolatileMemory;
 
@@ -35,6 +35,14 @@ impl TimeSource for NoTime {
     }
 }
 
+/// What executes guest code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Interpreter,
+    /// Host code from the first execution on, where the host has a translator.
+    Translator,
+}
+
 /// The engine with a machine around it.
 pub(crate) struct Guest {
     engine: Engine,
@@ -42,11 +50,13 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(tier: Tier) -> Self {
         let ram = Arc::new(HostRegion::new(SIZE).unwrap());
         let memory = PhysicalMemory::new();
         memory.map(&ram, 0, 0, SIZE, Rights { read: true, write: true, execute: true }).unwrap();
-        let engine = Engine::new(&memory, Arc::new(NoTime));
+        let jit = tier == Tier::Translator;
+        let options = EngineOptions { jit, threshold: 0, cache_bytes: 1 << 20 };
+        let engine = Engine::with_options(&memory, Arc::new(NoTime), options);
         let mut guest = Self { engine, ram };
         guest.make_tables();
         guest.set_up();

@@ -24,12 +24,17 @@ mod state;
 mod values;
 
 use campaign::{Campaign, unreached};
+use guest::Tier;
 use case::Shape;
 use state::Mode;
 
 /// Runs a campaign where there is a host to compare with.
 fn run(mode: Mode, shape: Shape, cases: u64) {
-    match Campaign::from_environment(mode, shape, cases).run() {
+    run_in(Tier::Interpreter, mode, shape, cases);
+}
+
+fn run_in(tier: Tier, mode: Mode, shape: Shape, cases: u64) {
+    match Campaign::from_environment(tier, mode, shape, cases).run() {
         Some(summary) => summary.check(),
         None => println!("this host cannot run the guest's instructions: nothing was compared"),
     }
@@ -43,6 +48,16 @@ fn single_instructions() {
 #[test]
 fn sequences() {
     run(Mode::Long, Shape::Sequence, 150_000);
+}
+
+#[test]
+fn translated_instructions() {
+    run_in(Tier::Translator, Mode::Long, Shape::Single, 300_000);
+}
+
+#[test]
+fn translated_sequences() {
+    run_in(Tier::Translator, Mode::Long, Shape::Sequence, 150_000);
 }
 
 #[test]
@@ -67,5 +82,7 @@ fn millions() {
     for mode in [Mode::Long, Mode::Compatibility] {
         run(mode, Shape::Single, 5_000_000);
         run(mode, Shape::Sequence, 2_000_000);
+        run_in(Tier::Translator, mode, Shape::Single, 5_000_000);
+        run_in(Tier::Translator, mode, Shape::Sequence, 2_000_000);
     }
 }

@@ -13,15 +13,34 @@ use crate::exit::{Access, Exit, Reason};
 use crate::intercept::Controls;
 use crate::memory::{Mailbox, Message, PAGE_SIZE, PhysicalMemory, pending};
 use crate::mmu::Flush;
+use crate::os::{Code, Left, Translator};
 
 /// Guest instructions between looks at the clock.
 const CLOCK_INTERVAL: u64 = 20_000;
+
+/// How guest code is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Hot blocks become host code, on hosts that have a translator.
+    pub jit: bool,
+    /// A block is translated when it has been interpreted this often.
+    pub threshold: u32,
+    /// Bytes of host code kept; when they are full, all is dropped.
+    pub cache_bytes: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { jit: false, threshold: 1, cache_bytes: 64 << 20 }
+    }
+}
 
 /// A CPU with its translated code.
 pub struct Engine {
     /// Registers and policy; change them between runs only.
     pub cpu: Cpu,
     cache: BlockCache,
+    threshold: u32,
 }
 
 /// Makes a running CPU leave the guest, from any thread.
@@ -53,7 +72,20 @@ pub struct Statistics {
 impl Engine {
     /// A CPU in its reset state.
     pub fn new(memory: &Arc<PhysicalMemory>, time: Arc<dyn TimeSource>) -> Self {
-        Self { cpu: Cpu::new(Arc::clone(memory), time), cache: BlockCache::new() }
+        Self::with_options(memory, time, EngineOptions::default())
+    }
+
+    /// As [`Self::new`], with a choice of how code is executed.
+    pub fn with_options(
+        memory: &Arc<PhysicalMemory>,
+        time: Arc<dyn TimeSource>,
+        options: EngineOptions,
+    ) -> Self {
+        let mut cache = BlockCache::new();
+        if options.jit {
+            cache.translator = Translator::new(options.cache_bytes);
+        }
+        Self { cpu: Cpu::new(Arc::clone(memory), time), cache, threshold: options.threshold }
     }
 
     /// What makes this CPU leave the guest.
@@ -174,6 +206,13 @@ impl Engine {
             return self.after_step(flow, step);
         }
         loop {
+            if let Some(code) = self.code(id) {
+                match self.run_code(code, look_at) {
+                    Ok(next) => id = next,
+                    Err(flow) => return flow,
+                }
+                continue;
+            }
             let flow = self.execute(id);
             if flow as u8 > Flow::Indirect as u8
                 || self.cpu.mailbox.pending() != 0
@@ -210,6 +249,49 @@ impl Engine {
         if flow != Flow::Indirect && same_page && !block.dead.get() && !target.dead.get() {
             block.chain[flow as usize & 1].set(next);
         }
+    }
+
+    /// The block's host code; made now if it is time.
+    #[inline(always)]
+    fn code(&mut self, id: BlockId) -> Option<Code> {
+        let block = self.cache.get(id)?;
+        if let Some(code) = block.code.get() {
+            return Some(code);
+        }
+        let heat = block.heat.get();
+        block.heat.set(heat.saturating_add(1));
+        if heat < self.threshold { None } else { self.cache.translate(id, self.cpu.mode) }
+    }
+
+    /// Runs host code until it needs a block that it does not know: that block; or how it ended.
+    fn run_code(&mut self, code: Code, look_at: u64) -> Result<BlockId, Flow> {
+        let Some(translator) = &mut self.cache.translator else { return Err(Flow::Stop) };
+        let budget = look_at.saturating_sub(self.cpu.instructions);
+        let (left, executed) = translator.run(&mut self.cpu, code, budget);
+        self.cpu.instructions += executed;
+        let link = match left {
+            Left::Find(link) => link,
+            Left::Look => return Err(Flow::Indirect),
+            Left::Stop => return Err(Flow::Stop),
+            Left::Trap => return Err(Flow::Trap),
+        };
+        if self.cpu.mailbox.pending() != 0 || self.cpu.instructions >= look_at {
+            return Err(Flow::Indirect);
+        }
+        let next = match self.find() {
+            Ok(Some(next)) => next,
+            Ok(None) => return Err(Flow::Stop),
+            Err(Trap) => return Err(Flow::Trap),
+        };
+        if let Some(code) = self.code(next)
+            && let Some(translator) = &mut self.cache.translator
+        {
+            let (linear, user) = (self.cpu.rip, self.cpu.mode.has(Mode::USER));
+            let global = self.cpu.mmu.is_global(linear);
+            translator.link(link, code, linear, user, global);
+            translator.remember(code, linear, user, global);
+        }
+        Ok(next)
     }
 
     #[inline(always)]

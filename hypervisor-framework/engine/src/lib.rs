@@ -18,7 +18,7 @@ mod os;
 pub use cpu::control::PHYSICAL_ADDRESS_BITS;
 pub use cpu::segment::{DescriptorTable, Segment, SegmentRegister};
 pub use cpu::{Cpu, Interruptibility, Msrs, TimeSource};
-pub use engine::{Engine, Kicker, Statistics};
+pub use engine::{Engine, EngineOptions, Kicker, Statistics};
 pub use exit::{
     Access, ControlRegisterAccess, DebugRegisterAccess, Event, EventKind, Exit, Io, MemoryViolation, Reason,
     TaskSwitchSource,

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::Block;
+use crate::cpu::control::Mode;
 use crate::memory::PAGE_SIZE;
 use crate::mmu::Flush;
+use crate::os::{Code, Translator};
 
 /// Index of a block in the cache.
 pub(crate) type BlockId = u32;
@@ -36,6 +38,8 @@ pub(crate) struct BlockCache {
     pages: HashMap<usize, Vec<(u16, u8, BlockId)>, PageHash>,
     jumps: Box<[Jump]>,
     ops: usize,
+    /// Makes host code of hot blocks, where the host can.
+    pub(crate) translator: Option<Translator>,
     /// Blocks translated since the start.
     pub(crate) translated: u64,
     /// Blocks dropped because their code was overwritten.
@@ -74,6 +78,7 @@ impl BlockCache {
             pages: HashMap::default(),
             jumps: vec![NO_JUMP; 1 << JUMP_BITS].into_boxed_slice(),
             ops: 0,
+            translator: None,
             translated: 0,
             dropped: 0,
         }
@@ -107,6 +112,9 @@ impl BlockCache {
 
     /// Forgets jumps after a change of translations.
     pub(crate) fn flush_jumps(&mut self, flush: Flush) {
+        if let Some(translator) = &mut self.translator {
+            translator.flush(flush);
+        }
         match flush {
             Flush::None => {}
             Flush::All => self.jumps.fill(NO_JUMP),
@@ -151,6 +159,9 @@ impl BlockCache {
         for (_, _, id) in blocks {
             if let Some(block) = self.blocks.get_mut(id as usize) {
                 block.dead.set(true);
+                if let (Some(code), Some(translator)) = (block.code.take(), &mut self.translator) {
+                    translator.drop_block(code);
+                }
                 self.ops -= block.ops.len();
                 block.ops = Box::default();
                 self.dropped += 1;
@@ -165,12 +176,36 @@ impl BlockCache {
         self.pages.clear();
         self.jumps.fill(NO_JUMP);
         self.ops = 0;
+        if let Some(translator) = &mut self.translator {
+            translator.clear();
+        }
+    }
+
+    /// Makes host code of a block, if its mode has it.
+    pub(crate) fn translate(&mut self, id: BlockId, mode: Mode) -> Option<Code> {
+        let translator = self.translator.as_mut()?;
+        let block = self.blocks.get(id as usize)?;
+        if !Translator::takes(mode) || block.dead.get() {
+            return None;
+        }
+        let mut code = translator.translate(&block.ops, &block.bytes, block.offset, block.instructions, mode);
+        if code.is_none() {
+            translator.clear();
+            for other in &self.blocks {
+                other.code.set(None);
+            }
+            code = translator.translate(&block.ops, &block.bytes, block.offset, block.instructions, mode);
+        }
+        block.code.set(code);
+        code
     }
 
     /// Bytes the blocks and their look-up take.
     pub(crate) fn footprint(&self) -> usize {
-        self.ops * size_of::<super::Op>()
+        self.translator.as_ref().map_or(0, Translator::footprint)
+            + self.ops * size_of::<super::Op>()
             + self.blocks.capacity() * size_of::<Block>()
+            + self.blocks.iter().map(|block| block.bytes.len()).sum::<usize>()
             + size_of_val(&*self.jumps)
             + self.pages.values().map(|page| page.capacity() * 8 + 64).sum::<usize>()
     }

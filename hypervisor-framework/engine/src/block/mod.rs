@@ -75,6 +75,12 @@ pub(crate) struct Block {
     pub(crate) instructions: u32,
     /// Blocks that follow by [`Flow::Fall`] and [`Flow::Taken`], in the same page.
     pub(crate) chain: [std::cell::Cell<BlockId>; 2],
+    /// The instructions' bytes.
+    pub(crate) bytes: Box<[u8]>,
+    /// Times it was interpreted.
+    pub(crate) heat: std::cell::Cell<u32>,
+    /// Its translation.
+    pub(crate) code: std::cell::Cell<Option<crate::os::Code>>,
     /// Dropped: its code was overwritten.
     pub(crate) dead: std::cell::Cell<bool>,
 }

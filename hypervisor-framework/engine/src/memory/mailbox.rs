@@ -39,6 +39,11 @@ impl Mailbox {
         self.pending.load(Ordering::Relaxed)
     }
 
+    /// The word that [`Self::pending`] reads, for generated code.
+    pub(crate) fn pending_word(&self) -> *const AtomicU32 {
+        &raw const self.pending
+    }
+
     pub(crate) fn raise(&self, bits: u32) {
         self.pending.fetch_or(bits, Ordering::SeqCst);
     }

@@ -5,4 +5,4 @@ mod system;
 mod tlb;
 mod walk;
 
-pub(crate) use tlb::{Flush, Mmu, Space};
+pub(crate) use tlb::{Entry, Flush, INDEX_BITS as TLB_INDEX_BITS, Mmu, Space};

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use crate::memory::{Map, PAGE_SIZE};
 
 /// log2 of the entries per space.
-const INDEX_BITS: u32 = 10;
+pub(crate) const INDEX_BITS: u32 = 10;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 const PAGE_MASK: u64 = PAGE_SIZE as u64 - 1;
-/// Equals no page.
-const NONE: u64 = u64::MAX;
 
 /// Whose rights a translation was checked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,17 +23,25 @@ pub(crate) enum Space {
     Checked = 3,
 }
 
-/// A cached translation. A tag is the linear page if that access is allowed without a closer look.
+/// A cached translation. A tag is the linear page if that access is allowed without a closer look, else [`none`].
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Entry {
     pub(crate) read: u64,
     pub(crate) write: u64,
     pub(crate) fetch: u64,
-    /// Host page minus linear page.
-    pub(crate) addend: u64,
+    /// Host page.
+    pub(crate) host: u64,
 }
 
-const EMPTY: Entry = Entry { read: NONE, write: NONE, fetch: NONE, addend: 0 };
+/// The tag that no address looked up at `index` has: a page whose place is another entry.
+fn none(index: usize) -> u64 {
+    ((index as u64 & INDEX_MASK) ^ 1) << 12
+}
+
+fn empty(index: usize) -> Entry {
+    Entry { read: none(index), write: none(index), fetch: none(index), host: 0 }
+}
 
 /// What translations cached elsewhere (the jump cache) must forget since they last looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +82,7 @@ const NO_LARGE: std::ops::RangeInclusive<u64> = u64::MAX..=0;
 impl Mmu {
     pub(crate) fn new(map: Arc<Map>) -> Self {
         Self {
-            entries: vec![EMPTY; 4 << INDEX_BITS].into_boxed_slice(),
+            entries: (0..4 << INDEX_BITS).map(empty).collect(),
             global: vec![false; 4 << INDEX_BITS].into_boxed_slice(),
             base: 0,
             space: Space::Supervisor,
@@ -109,8 +115,13 @@ impl Mmu {
         // The mask keeps the index within the table; `get` costs nothing and cannot panic.
         match self.entries.get(index) {
             Some(entry) => *entry,
-            None => EMPTY,
+            None => empty(index),
         }
+    }
+
+    /// The first entry of the current space, for generated code.
+    pub(crate) fn current_entries(&self) -> *const Entry {
+        self.entries.as_ptr().wrapping_add(self.base)
     }
 
     /// Host address for a load of `size` bytes, if cached.
@@ -118,7 +129,7 @@ impl Mmu {
     pub(crate) fn lookup_read(&self, address: u64, size: usize) -> Option<usize> {
         let entry = self.entry(address);
         let hit = entry.read == address & !PAGE_MASK && address & PAGE_MASK <= (PAGE_SIZE - size) as u64;
-        hit.then(|| address.wrapping_add(entry.addend) as usize)
+        hit.then(|| (address & PAGE_MASK | entry.host) as usize)
     }
 
     /// Host address for a store of `size` bytes, if cached.
@@ -126,14 +137,14 @@ impl Mmu {
     pub(crate) fn lookup_write(&self, address: u64, size: usize) -> Option<usize> {
         let entry = self.entry(address);
         let hit = entry.write == address & !PAGE_MASK && address & PAGE_MASK <= (PAGE_SIZE - size) as u64;
-        hit.then(|| address.wrapping_add(entry.addend) as usize)
+        hit.then(|| (address & PAGE_MASK | entry.host) as usize)
     }
 
     /// Host address for an instruction fetch, if cached.
     #[inline(always)]
     pub(crate) fn lookup_fetch(&self, address: u64) -> Option<usize> {
         let entry = self.entry(address);
-        (entry.fetch == address & !PAGE_MASK).then(|| address.wrapping_add(entry.addend) as usize)
+        (entry.fetch == address & !PAGE_MASK).then(|| (address & PAGE_MASK | entry.host) as usize)
     }
 
     /// Is the page of a cached instruction address global?
@@ -157,13 +168,13 @@ impl Mmu {
         self.fills += 1;
         let page = address & !PAGE_MASK;
         let index = self.index(address);
-        let tag = |allowed: bool| if allowed { page } else { NONE };
+        let tag = |allowed: bool| if allowed { page } else { none(index) };
         if let (Some(entry), Some(flag)) = (self.entries.get_mut(index), self.global.get_mut(index)) {
             *entry = Entry {
                 read: tag(rights.0),
                 write: tag(rights.1),
                 fetch: tag(rights.2),
-                addend: (host_page as u64).wrapping_sub(page),
+                host: host_page as u64,
             };
             *flag = global;
         }
@@ -176,16 +187,16 @@ impl Mmu {
 
     /// Forgets everything.
     pub(crate) fn flush_all(&mut self) {
-        self.entries.fill(EMPTY);
+        self.entries.iter_mut().enumerate().for_each(|(index, entry)| *entry = empty(index));
         self.large = NO_LARGE;
         self.flush = Flush::All;
     }
 
     /// Forgets all but global pages (MOV to CR3).
     pub(crate) fn flush_non_global(&mut self) {
-        for (entry, global) in self.entries.iter_mut().zip(self.global.iter()) {
+        for (index, (entry, global)) in self.entries.iter_mut().zip(self.global.iter()).enumerate() {
             if !global {
-                *entry = EMPTY;
+                *entry = empty(index);
             }
         }
         if self.flush != Flush::All {
@@ -201,7 +212,7 @@ impl Mmu {
         for space in 0..3_usize {
             let index = space << INDEX_BITS | (address >> 12 & INDEX_MASK) as usize;
             if let Some(entry) = self.entries.get_mut(index) {
-                *entry = EMPTY;
+                *entry = empty(index);
             }
         }
         self.flush = match self.flush {
@@ -213,9 +224,9 @@ impl Mmu {
 
     /// Takes away the right to write to a host page without a closer look.
     pub(crate) fn write_protect(&mut self, host_page: usize) {
-        for entry in self.entries.iter_mut() {
-            if entry.write != NONE && entry.write.wrapping_add(entry.addend) == host_page as u64 {
-                entry.write = NONE;
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            if entry.host == host_page as u64 {
+                entry.write = none(index);
             }
         }
     }

@@ -11,6 +11,17 @@ mod portable;
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) use portable::compare_exchange_u128;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[path = "../translator/mod.rs"]
+mod translator;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use translator::{Code, Left, Translator};
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+mod untranslated;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+pub(crate) use untranslated::{Code, Left, Translator};
+
 /// Random bits of the host; `None` if it has none now.
 pub(crate) fn random_u64() -> Option<u64> {
     let mut bytes = [0; 8];

@@ -1,0 +1,287 @@
+//! Same-ISA translation for x86-64 hosts: hot blocks of 64-bit guest code become host code.
+//!
+//! Guest registers live in host registers and guest flags in host flags; what cannot run on the host as it is — memory
+//! operands, branches, anything privileged — is rewritten or calls the interpreter's own functions, so that there is
+//! one semantics. Code depends on the offset of a block in its page, not on the page's linear address.
+//!
+//! At the seams between blocks all state but the general registers is in memory: arithmetic flags in the context (as
+//! LAHF and SETO give them), XMM registers in [`Cpu`]. Blocks of one page are chained through slots; across pages an
+//! inline cache compares the linear page, mixed with a generation that changes when translations are flushed;
+//! indirect branches look into a table. Each loop passes a test of the pending word, each block counts down a budget.
+#![allow(unsafe_code)] // runs generated code
+
+mod branch;
+mod context;
+mod emitter;
+mod flush;
+mod memory;
+mod native;
+mod region;
+mod registers;
+mod simd;
+mod stubs;
+mod unit;
+mod vector;
+
+use iced_x86::Encoder;
+
+use crate::block::Op;
+use crate::cpu::Cpu;
+use crate::cpu::control::Mode;
+use crate::mmu::Flush;
+use context::{Context, Jump, exit};
+use emitter::Emitter;
+use region::Region;
+use stubs::{JUMP_BITS, Stubs};
+use unit::{Builder, Source};
+
+/// A block's longest code, bytes: room that must be left for it.
+const MAX_CODE: usize = 64 << 10;
+/// Slots a block may use, bytes.
+const MAX_SLOTS: u64 = 64;
+/// Blocks dropped before inline caches that lead to them are forgotten.
+const MAX_GONE: u32 = 64;
+
+/// Why [`Translator::run`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The next block is to be found, and may be linked.
+    Find(Link),
+    /// Something wants a look between instructions.
+    Look,
+    /// As [`crate::block::Flow::Stop`].
+    Stop,
+    /// As [`crate::block::Flow::Trap`].
+    Trap,
+}
+
+/// A way out of a block that can lead to the next one directly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    address: u64,
+    epoch: u64,
+}
+
+/// Where a block's code is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Code {
+    entry: u64,
+    gone: u64,
+}
+
+type Enter = extern "sysv64" fn(*mut Context, u64) -> u32;
+
+/// The generated code of one CPU.
+pub(crate) struct Translator {
+    region: Region,
+    context: *mut Context,
+    /// Supervisor's and user's; the context points into them.
+    jumps: [Box<[Jump]>; 2],
+    stubs: Stubs,
+    first: u64,
+    next: u64,
+    slot: u64,
+    caches: Vec<u64>,
+    encoder: Encoder,
+    /// Counts flushes of all code: older links are void.
+    epoch: u64,
+    gone: u32,
+}
+
+// SAFETY: the context lies in the region, which moves with the value; it refers to the CPU only while `run` runs.
+unsafe impl Send for Translator {}
+
+/// LAHF and SAHF exist in 64-bit mode (CPUID 0x80000001, ECX bit 0).
+fn host_can() -> bool {
+    let highest = std::arch::x86_64::__cpuid(0x8000_0000).eax;
+    highest >= 0x8000_0001 && std::arch::x86_64::__cpuid(0x8000_0001).ecx & 1 != 0
+}
+
+impl Translator {
+    /// A translator with room for `cache` bytes of code; `None` if the host cannot.
+    pub(crate) fn new(cache: usize) -> Option<Self> {
+        if !host_can() {
+            return None;
+        }
+        let mut region = Region::new(cache)?;
+        let mut e = Emitter::new(region.code_address());
+        let stubs = stubs::emit(&mut e);
+        region.write_code(e.address, &e.bytes)?;
+        let mut jumps = [(); 2].map(|()| vec![Jump::NONE; 1 << JUMP_BITS].into_boxed_slice());
+        let context = region.top_of_stack::<Context>();
+        let value = Context {
+            cpu: std::ptr::null_mut(),
+            tlb: std::ptr::null(),
+            page: 0,
+            generations: flush::Generations::new(),
+            jumps: jumps.each_mut().map(|table| table.as_mut_ptr()),
+            pending: std::ptr::null(),
+            budget: 0,
+            flags: 0,
+            spilled: [0; 3],
+            target: 0,
+            link: 0,
+            exit: 0,
+            offset: 0,
+            unit: std::ptr::null(),
+            back: 0,
+            host_stack: 0,
+            run_ops: context::run_ops,
+            mode: 0,
+        };
+        // SAFETY: the region keeps that place, which is writable and aligned, for the context.
+        unsafe { context.write(value) };
+        let first = e.address_here().next_multiple_of(64);
+        let slot = region.slots().start;
+        let (encoder, caches) = (Encoder::new(64), Vec::new());
+        Some(Self { region, context, jumps, stubs, first, next: first, slot, caches, encoder, epoch: 0, gone: 0 })
+    }
+
+    fn context(&mut self) -> &mut Context {
+        // SAFETY: written in `new`; generated code, the only other user, does not run now.
+        unsafe { &mut *self.context }
+    }
+
+    /// Can blocks of this mode be translated? 64-bit code, but for instructions that run alone.
+    pub(crate) fn takes(mode: Mode) -> bool {
+        mode.is64() && !mode.has(Mode::SINGLE)
+    }
+
+    /// Translates a block; `None` if there is no room left.
+    pub(crate) fn translate(
+        &mut self,
+        ops: &[Op],
+        bytes: &[u8],
+        offset: u16,
+        instructions: u32,
+        mode: Mode,
+    ) -> Option<Code> {
+        let end = self.region.code_address() + self.region.code_size() as u64;
+        if self.next + MAX_CODE as u64 > end || self.slot + 64 * MAX_SLOTS > self.region.slots().end {
+            return None;
+        }
+        let source = Source { ops, bytes, offset, user: mode.has(Mode::USER) };
+        let builder = Builder::new(self.next, self.slot, &mut self.encoder, &self.stubs, source);
+        let made = builder.build(instructions);
+        self.region.write_code(self.next, &made.bytes)?;
+        let code = Code { entry: self.next + made.entry as u64, gone: self.next + made.gone as u64 };
+        for (slot, value) in &made.slots {
+            self.region.write_slot(*slot, *value)?;
+        }
+        for cache in &made.caches {
+            self.region.write_slot(*cache, 0)?;
+        }
+        self.slot += 8 * (made.slots.len() + 2 * made.caches.len()) as u64;
+        self.caches.extend_from_slice(&made.caches);
+        self.next += made.bytes.len() as u64;
+        Some(code)
+    }
+
+    /// Runs generated code from a block on, for about `budget` instructions. Answers how many were executed.
+    pub(crate) fn run(&mut self, cpu: &mut Cpu, code: Code, budget: u64) -> (Left, u64) {
+        let budget = i32::try_from(budget).unwrap_or(i32::MAX);
+        let enter = self.stubs.enter;
+        let epoch = self.epoch;
+        let context = self.context();
+        if context.generations.exhausted {
+            context.generations.exhausted = false;
+            self.forget_targets();
+        }
+        let context = self.context();
+        context.cpu = cpu;
+        context.tlb = cpu.mmu.current_entries();
+        context.page = cpu.rip & !0xfff;
+        context.pending = cpu.mailbox.pending_word();
+        context.budget = budget;
+        context.flags = context::to_raw(cpu.flags.arithmetic());
+        context.link = 0;
+        context.mode = cpu.mode.0;
+        // SAFETY: `enter` is the stub of that type, and `code` the entry of a block that was not flushed since.
+        let outcome = unsafe { std::mem::transmute::<*const (), Enter>(enter as *const ()) }(self.context, code.entry);
+        let context = self.context();
+        context.cpu = std::ptr::null_mut();
+        cpu.flags.set_arithmetic(context::from_raw(context.flags));
+        let used = i64::from(budget) - i64::from(context.budget);
+        let left = match outcome {
+            exit::FIND => Left::Find(Link { address: context.link, epoch }),
+            exit::LEAVE => Left::Look,
+            exit::STOP => Left::Stop,
+            _ => Left::Trap,
+        };
+        (left, used as u64)
+    }
+
+    /// Makes a way out lead to the block just found at `linear`.
+    pub(crate) fn link(&mut self, link: Link, code: Code, linear: u64, user: bool, global: bool) {
+        if link.address == 0 || link.epoch != self.epoch {
+            return;
+        }
+        let address = link.address & !1;
+        if link.address & 1 == 0 {
+            let _ = self.region.write_slot(address, code.entry);
+            return;
+        }
+        let key = self.context().generations.key(linear & !0xfff, user, global);
+        let _ = self.region.write_slot(address, key);
+        let _ = self.region.write_slot(address + 8, code.entry);
+    }
+
+    /// Remembers where the code at `linear` is, for indirect branches.
+    pub(crate) fn remember(&mut self, code: Code, linear: u64, user: bool, global: bool) {
+        let generations = &mut self.context().generations;
+        let _ = generations.key(linear, user, global);
+        let generation = generations.current[usize::from(user)];
+        if let Some(entry) = self.jumps[usize::from(user)].get_mut(stubs::jump_index(linear)) {
+            *entry = Jump { linear, generation, code: code.entry, unused: 0 };
+        }
+    }
+
+    /// Forgets where the code of linear addresses is.
+    pub(crate) fn flush(&mut self, flush: Flush) {
+        self.context().generations.flush(flush);
+    }
+
+    /// A block was dropped: who still enters it goes on elsewhere.
+    pub(crate) fn drop_block(&mut self, code: Code) {
+        let mut e = Emitter::new(code.entry);
+        e.jump(code.gone);
+        let _ = self.region.write_code(code.entry, &e.bytes);
+        self.gone += 1;
+        if self.gone >= MAX_GONE {
+            self.gone = 0;
+            self.flush(Flush::All);
+        }
+    }
+
+    /// Drops all code.
+    pub(crate) fn clear(&mut self) {
+        self.epoch += 1;
+        self.next = self.first;
+        self.slot = self.region.slots().start;
+        self.forget_targets();
+        self.caches.clear();
+        self.context().generations.all();
+    }
+
+    fn forget_targets(&mut self) {
+        for table in &mut self.jumps {
+            table.fill(Jump::NONE);
+        }
+        for cache in &self.caches {
+            let _ = self.region.write_slot(*cache, 0);
+        }
+    }
+
+    /// Bytes in use.
+    pub(crate) fn footprint(&self) -> usize {
+        let used = (self.next - self.region.code_address()) + (self.slot - self.region.slots().start);
+        used as usize + self.jumps.iter().map(|table| size_of_val(&**table)).sum::<usize>()
+    }
+}
+
+impl Drop for Translator {
+    fn drop(&mut self) {
+        // SAFETY: written in `new` and not dropped before; the region still lives.
+        unsafe { std::ptr::drop_in_place(self.context) };
+    }
+}

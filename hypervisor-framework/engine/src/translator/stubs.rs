@@ -1,0 +1,216 @@
+//! Code shared by all blocks: entry, leaving, calls of the interpreter, look-up of indirect branches.
+#![allow(unsafe_code)] // offsets within the CPU's state
+
+use std::mem::offset_of;
+
+use super::context::{exit, field};
+use super::emitter::host::{RAX, RBP, RDI, RDX, RSI, RSP};
+use super::emitter::{At, Emitter, condition, group, opcode};
+use super::registers::{HOMES, Home, spilled};
+use crate::cpu::Cpu;
+
+/// log2 of the entries of a jump table.
+pub(super) const JUMP_BITS: u32 = 13;
+/// log2 of the bytes of an entry.
+const ENTRY_BITS: u8 = 5;
+const _: () = assert!(size_of::<super::context::Jump>() == 1 << ENTRY_BITS);
+
+/// Offsets within [`Cpu`].
+pub(super) mod state {
+    use super::{Cpu, offset_of};
+    pub(crate) const REGS: i32 = offset_of!(Cpu, regs) as i32;
+    pub(crate) const RIP: i32 = offset_of!(Cpu, rip) as i32;
+    pub(crate) const XMM: i32 = offset_of!(Cpu, xmm) as i32;
+    pub(crate) const FPU_BLOCKED: i32 = offset_of!(Cpu, fpu_blocked) as i32;
+}
+
+/// Addresses of the shared code.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Stubs {
+    /// `extern "sysv64" fn(*mut Context, code) -> exit`
+    pub(super) enter: u64,
+    /// Runs micro-ops: EAX says which, RBP points at the unit. Comes back unless they stop or trap.
+    pub(super) call: u64,
+    /// Leaves at `offset` of the page to find the next block.
+    pub(super) find: u64,
+    /// Leaves at `offset` of the page for a look between instructions.
+    pub(super) look: u64,
+    /// Leaves at `target` to find the next block; flags and registers are where they belong.
+    pub(super) find_target: [u64; 2],
+    /// Goes to the block at the CPU's RIP, after a call that ended a block; by privilege.
+    pub(super) after: [u64; 2],
+    /// Goes to the block at offset EAX of the page: its code there was dropped.
+    pub(super) gone: [u64; 2],
+    /// Goes to the block at RAX.
+    pub(super) lookup: [u64; 2],
+}
+
+pub(super) fn context(offset: i32) -> At {
+    At::Base(RSP, offset)
+}
+
+fn register(number: usize) -> At {
+    At::Base(RBP, state::REGS + 8 * number as i32)
+}
+
+/// The index of a linear address in a jump table.
+pub(super) fn jump_index(linear: u64) -> usize {
+    ((linear ^ linear >> 12) & ((1 << JUMP_BITS) - 1)) as usize
+}
+
+/// Goes to the block at RAX if a jump table knows it; answers the branches taken if not, behind which RAX and RBP are
+/// lost and `target` holds the address.
+pub(super) fn emit_lookup(e: &mut Emitter, user: usize, commit: impl FnOnce(&mut Emitter)) -> [usize; 2] {
+    e.store(RAX, context(field::TARGET));
+    e.registers(false, opcode::LOAD, RBP, RAX);
+    e.shift(false, group::SHR, RBP, 12);
+    e.registers(false, opcode::XOR, RBP, RAX);
+    e.immediate(false, group::AND, RBP, (1 << JUMP_BITS) - 1);
+    e.shift(false, group::SHL, RBP, ENTRY_BITS);
+    e.memory(true, opcode::ADD, RBP, context(field::JUMPS + 8 * user as i32));
+    e.memory(true, opcode::CMP, RAX, At::Base(RBP, 0));
+    let other = e.branch_if(condition::NOT_EQUAL);
+    e.load(RAX, context(field::GENERATIONS + 8 * user as i32));
+    e.memory(true, opcode::CMP, RAX, At::Base(RBP, 8));
+    let old = e.branch_if(condition::NOT_EQUAL);
+    commit(e);
+    e.load(RAX, At::Base(RBP, 0));
+    e.immediate(true, group::AND, RAX, -4096);
+    e.store(RAX, context(field::PAGE));
+    e.jump_memory(At::Base(RBP, 16));
+    [other, old]
+}
+
+/// Branches if something is pending. RBP and flags are lost.
+pub(super) fn emit_pending(e: &mut Emitter) -> usize {
+    e.load(RBP, context(field::PENDING));
+    e.memory_immediate(false, group::CMP, At::Base(RBP, 0), 0);
+    e.branch_if(condition::NOT_EQUAL)
+}
+
+fn store_registers(e: &mut Emitter) {
+    e.load(RBP, context(field::CPU));
+    for (number, home) in HOMES.iter().enumerate() {
+        match *home {
+            Home::Host(host) => e.store(host, register(number)),
+            Home::Spilled(index) => {
+                e.load(RAX, spilled(index));
+                e.store(RAX, register(number));
+            }
+        }
+    }
+}
+
+fn load_registers(e: &mut Emitter) {
+    e.load(RBP, context(field::CPU));
+    for (number, home) in HOMES.iter().enumerate() {
+        match *home {
+            Home::Host(host) => e.load(host, register(number)),
+            Home::Spilled(index) => {
+                e.load(RAX, register(number));
+                e.store(RAX, spilled(index));
+            }
+        }
+    }
+}
+
+/// Callee-saved registers of the System V ABI but RSP, as PUSH encodes them.
+const SAVED: [&[u8]; 6] = [&[0x53], &[0x55], &[0x41, 0x54], &[0x41, 0x55], &[0x41, 0x56], &[0x41, 0x57]];
+const RESTORED: [&[u8]; 6] = [&[0x41, 0x5f], &[0x41, 0x5e], &[0x41, 0x5d], &[0x41, 0x5c], &[0x5d], &[0x5b]];
+/// The stack is aligned to 16 bytes where functions are called.
+const ALIGNMENT: i32 = 8;
+
+/// Writes the shared code.
+pub(super) fn emit(e: &mut Emitter) -> Stubs {
+    let mut stubs = Stubs { enter: e.address_here(), ..Stubs::default() };
+    for push in SAVED {
+        e.raw(push);
+    }
+    e.immediate(true, group::SUB, RSP, ALIGNMENT);
+    e.store(RSP, At::Base(RDI, field::HOST_STACK));
+    e.copy(RSP, RDI);
+    e.store(RSI, context(field::TARGET));
+    load_registers(e);
+    e.jump_memory(context(field::TARGET));
+
+    // Registers are stored; EXIT says why.
+    let out = e.address_here();
+    e.memory(false, opcode::LOAD, RAX, context(field::EXIT));
+    e.load(RSP, context(field::HOST_STACK));
+    e.immediate(true, group::ADD, RSP, ALIGNMENT);
+    for pop in RESTORED {
+        e.raw(pop);
+    }
+    e.byte(0xc3);
+
+    let leave = |e: &mut Emitter, code: u32| {
+        let here = e.address_here();
+        e.store_immediate(false, context(field::EXIT), code as i32);
+        e.memory(false, opcode::LOAD, RAX, context(field::OFFSET));
+        e.memory(true, opcode::ADD, RAX, context(field::PAGE));
+        e.store(RAX, context(field::TARGET));
+        store_registers(e);
+        e.load(RAX, context(field::TARGET));
+        e.store(RAX, At::Base(RBP, state::RIP));
+        e.jump(out);
+        here
+    };
+    stubs.find = leave(e, exit::FIND);
+    stubs.look = leave(e, exit::LEAVE);
+
+    let leave_target = |e: &mut Emitter, code: u32| {
+        let here = e.address_here();
+        e.store_immediate(false, context(field::EXIT), code as i32);
+        store_registers(e);
+        e.load(RAX, context(field::TARGET));
+        e.store(RAX, At::Base(RBP, state::RIP));
+        e.jump(out);
+        here
+    };
+    for user in 0..2 {
+        stubs.find_target[user] = leave_target(e, exit::FIND);
+    }
+    let look_target = leave_target(e, exit::LEAVE);
+
+    for user in 0..2 {
+        stubs.after[user] = e.address_here();
+        e.load(RBP, context(field::CPU));
+        e.load(RAX, At::Base(RBP, state::RIP));
+        stubs.lookup[user] = e.address_here();
+        e.store(RAX, context(field::TARGET));
+        e.store_immediate(true, context(field::LINK), 0);
+        e.load(RBP, context(field::PENDING));
+        e.memory_immediate(false, group::CMP, At::Base(RBP, 0), 0);
+        e.jump_if(condition::NOT_EQUAL, look_target);
+        for miss in emit_lookup(e, user, |_| {}) {
+            e.land(miss);
+        }
+        e.jump(stubs.find_target[user]);
+
+        stubs.gone[user] = e.address_here();
+        e.memory(true, opcode::ADD, RAX, context(field::PAGE));
+        e.jump(stubs.lookup[user]);
+    }
+
+    stubs.call = e.address_here();
+    // pop [BACK]: the return address leaves the stack, so that RSP is the context again.
+    e.memory(false, &[0x8f], 0, context(field::BACK));
+    e.memory(false, opcode::STORE, RAX, context(field::EXIT));
+    e.store(RBP, context(field::UNIT));
+    store_registers(e);
+    e.copy(RDI, RSP);
+    e.memory(false, opcode::LOAD, RSI, context(field::EXIT));
+    e.load(RDX, context(field::UNIT));
+    e.copy(RBP, RSP);
+    e.load(RSP, context(field::HOST_STACK));
+    e.memory(false, &[0xff], 2, At::Base(RBP, field::RUN_OPS));
+    e.copy(RSP, RBP);
+    e.memory(false, opcode::STORE, RAX, context(field::EXIT));
+    e.immediate(false, group::CMP, RAX, exit::STOP as i32);
+    e.jump_if(condition::ABOVE_OR_EQUAL, out);
+    load_registers(e);
+    // push [BACK]; ret
+    e.memory(false, &[0xff], 6, context(field::BACK));
+    e.byte(0xc3);
+    stubs
+}

@@ -1,0 +1,330 @@
+//! One block's host code: the walk over its instructions, flags, calls of the interpreter.
+
+use iced_x86::{Encoder, Instruction, RflagsBits};
+
+use super::context::{Unit, field, packed};
+use super::emitter::host::{RAX, RBP};
+use super::emitter::{At, Emitter, condition, group};
+use super::stubs::{Stubs, context};
+use super::vector::Vectors;
+use crate::block::Op;
+
+/// The six arithmetic flags.
+pub(super) const ARITHMETIC: u32 =
+    RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::AF | RflagsBits::CF | RflagsBits::PF;
+
+/// The instruction, or this form of it, is the interpreter's.
+pub(super) struct Unsupported;
+
+pub(super) type Emitted = Result<(), Unsupported>;
+
+/// Where the guest's arithmetic flags are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flags {
+    /// In the context only.
+    Memory,
+    /// In the host's flags only.
+    Host,
+    Both,
+}
+
+/// What a call of the interpreter out of line comes back to.
+#[derive(Clone, Copy)]
+pub(super) enum Back {
+    /// An offset in the block; with the host's flags loaded.
+    Resume { at: usize, flags: bool },
+    /// The block ends with it.
+    End,
+}
+
+/// A call of the interpreter out of line: for accesses the TLB does not know.
+struct Slow {
+    branches: Vec<usize>,
+    ops: (usize, usize),
+    sync: bool,
+    vectors: Vectors,
+    back: Back,
+}
+
+/// A way out of a block, out of line.
+pub(super) enum Leave {
+    /// Through the slot or inline cache (odd) `link`; the slot points here first.
+    Find { branch: Option<usize>, link: u64, offset: i32 },
+    /// Something is pending.
+    Look { branch: usize, offset: i32 },
+    /// To [`Stubs::lookup`], in RAX or `target`.
+    FindTarget { branch: usize },
+}
+
+/// A block to translate.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) ops: &'a [Op],
+    pub(super) bytes: &'a [u8],
+    /// Offset of its first byte in its page.
+    pub(super) offset: u16,
+    pub(super) user: bool,
+}
+
+/// A block being translated.
+pub(super) struct Builder<'a> {
+    pub(super) e: Emitter,
+    pub(super) encoder: &'a mut Encoder,
+    pub(super) stubs: &'a Stubs,
+    pub(super) source: Source<'a>,
+    /// 0 supervisor, 1 user.
+    pub(super) user: usize,
+    pub(super) flags: Flags,
+    pub(super) vectors: Vectors,
+    /// Branches to the current instruction's slow path.
+    pub(super) branches: Vec<usize>,
+    /// The micro-ops of the current instruction: first, count.
+    pub(super) ops: (usize, usize),
+    slow: Vec<Slow>,
+    pub(super) leaves: Vec<Leave>,
+    /// Address of the next free slot.
+    pub(super) slot: u64,
+    /// Slots and what they hold first.
+    pub(super) slots: Vec<(u64, u64)>,
+    /// Inline caches made.
+    pub(super) caches: Vec<u64>,
+    /// Interpreted instructions not yet emitted: first micro-op, count, whether they touch flags.
+    deferred: Option<(usize, usize, bool)>,
+    unit: u64,
+    entry: usize,
+}
+
+/// What came of it.
+pub(super) struct Made {
+    pub(super) bytes: Vec<u8>,
+    /// Offsets in `bytes`: where the block is entered, and where once its code was overwritten.
+    pub(super) entry: usize,
+    pub(super) gone: usize,
+    pub(super) slots: Vec<(u64, u64)>,
+    pub(super) caches: Vec<u64>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        address: u64,
+        slot: u64,
+        encoder: &'a mut Encoder,
+        stubs: &'a Stubs,
+        source: Source<'a>,
+    ) -> Self {
+        Self {
+            e: Emitter::new(address),
+            encoder,
+            stubs,
+            source,
+            user: usize::from(source.user),
+            flags: Flags::Memory,
+            vectors: Vectors::default(),
+            branches: Vec::new(),
+            ops: (0, 0),
+            slow: Vec::new(),
+            leaves: Vec::new(),
+            slot,
+            slots: Vec::new(),
+            caches: Vec::new(),
+            deferred: None,
+            unit: address,
+            entry: 0,
+        }
+    }
+
+    /// Translates the block.
+    pub(super) fn build(mut self, instructions: u32) -> Made {
+        let unit = Unit {
+            ops: self.source.ops.as_ptr(),
+            len: self.source.ops.len() as u32,
+            offset: self.source.offset,
+            instructions: instructions as u16,
+        };
+        self.e.raw(&(unit.ops as u64).to_le_bytes());
+        self.e.raw(&unit.len.to_le_bytes());
+        self.e.raw(&unit.offset.to_le_bytes());
+        self.e.raw(&unit.instructions.to_le_bytes());
+        self.entry = self.e.here();
+        self.e.memory_immediate(false, group::SUB, context(field::BUDGET), instructions as i8);
+        let spent = self.e.branch_if(condition::SIGN);
+
+        self.instructions(instructions);
+
+        self.e.land(spent);
+        self.e.memory_immediate(false, group::ADD, context(field::BUDGET), instructions as i8);
+        self.e.store_immediate(false, context(field::OFFSET), i32::from(self.source.offset));
+        self.e.jump(self.stubs.look);
+        let gone = self.e.here();
+        self.e.constant(RAX, u64::from(self.source.offset));
+        self.e.jump(self.stubs.gone[self.user]);
+        self.out_of_line();
+        while !self.e.here().is_multiple_of(16) {
+            self.e.byte(0xcc);
+        }
+        Made { bytes: self.e.bytes, entry: self.entry, gone, slots: self.slots, caches: self.caches }
+    }
+
+    fn instructions(&mut self, instructions: u32) {
+        let mut decoder = iced_x86::Decoder::with_ip(64, self.source.bytes, 0, iced_x86::DecoderOptions::NONE);
+        let mut insn = Instruction::default();
+        let mut first = 0;
+        for _ in 0..instructions {
+            let start = decoder.ip() as u8;
+            decoder.decode_out(&mut insn);
+            let ops = self.source.ops;
+            let count = ops.iter().skip(first).take_while(|op| op.start == start && op.len != 0).count();
+            self.ops = (first, count);
+            first += count;
+            let last = first >= ops.len();
+            if count == 0 || self.try_native(&insn) {
+                if last {
+                    return;
+                }
+                continue;
+            }
+            let touches = (insn.rflags_read() | insn.rflags_modified()) & ARITHMETIC != 0;
+            self.deferred = Some(match self.deferred {
+                Some((from, held, sync)) => (from, held + count, sync | touches),
+                None => (self.ops.0, count, touches),
+            });
+            if last {
+                let Some((from, held, _)) = self.deferred.take() else { return };
+                self.call((from, held), true);
+                self.e.jump(self.stubs.after[self.user]);
+                return;
+            }
+        }
+        // The block goes on behind its last instruction.
+        self.flush_deferred();
+        self.save_flags();
+        self.write_back_vectors();
+        // A block is too short for this to fail.
+        let _ = self.exit(decoder.ip() as i64, false);
+    }
+
+    /// Emits an instruction as host code, if it can be.
+    fn try_native(&mut self, insn: &Instruction) -> bool {
+        let before = (self.e.here(), self.flags, self.vectors, self.deferred, self.leaves.len(), self.slow.len());
+        let slots = (self.slot, self.slots.len(), self.caches.len());
+        self.flush_deferred();
+        self.branches.clear();
+        if self.native(insn).is_ok() {
+            return true;
+        }
+        self.e.bytes.truncate(before.0);
+        (self.flags, self.vectors, self.deferred) = (before.1, before.2, before.3);
+        self.leaves.truncate(before.4);
+        self.slow.truncate(before.5);
+        self.slot = slots.0;
+        self.slots.truncate(slots.1);
+        self.caches.truncate(slots.2);
+        false
+    }
+
+    fn flush_deferred(&mut self) {
+        if let Some((first, count, sync)) = self.deferred.take() {
+            self.call((first, count), sync);
+        }
+    }
+
+    /// Calls the interpreter for some micro-ops.
+    fn call(&mut self, ops: (usize, usize), sync: bool) {
+        self.save_flags();
+        self.write_back_vectors();
+        self.emit_call(ops, sync);
+        self.flags = Flags::Memory;
+        self.vectors = Vectors::default();
+    }
+
+    fn emit_call(&mut self, ops: (usize, usize), sync: bool) {
+        self.e.constant(RAX, u64::from(packed(ops.0, ops.1, sync)));
+        self.e.lea(RBP, At::Near(self.unit));
+        self.e.call(self.stubs.call);
+    }
+
+    /// Makes sure that the context has the flags.
+    pub(super) fn save_flags(&mut self) {
+        if self.flags == Flags::Host {
+            // lahf; seto al; mov [flags], ax
+            self.e.raw(&[0x9f, 0x0f, 0x90, 0xc0, 0x66]);
+            self.e.memory(false, super::emitter::opcode::STORE, RAX, context(field::FLAGS));
+            self.flags = Flags::Both;
+        }
+    }
+
+    /// Before the host's flags are overwritten by something that is not the guest's.
+    pub(super) fn clobber_flags(&mut self) {
+        self.save_flags();
+        self.flags = Flags::Memory;
+    }
+
+    /// Loads the host's flags; RAX is lost.
+    pub(super) fn load_flags(&mut self) {
+        if self.flags == Flags::Memory {
+            self.emit_load_flags();
+            self.flags = Flags::Both;
+        }
+    }
+
+    fn emit_load_flags(&mut self) {
+        // movzx eax, word [flags]; add al, 0x7f; sahf
+        self.e.memory(false, &[0x0f, 0xb7], RAX, context(field::FLAGS));
+        self.e.raw(&[0x04, 0x7f, 0x9e]);
+    }
+
+    /// Ends an instruction that may have branched to its slow path: the interpreter executes it there.
+    pub(super) fn end_slow(&mut self, vectors: Vectors, back: Back, sync: bool) {
+        if self.branches.is_empty() {
+            return;
+        }
+        let branches = std::mem::take(&mut self.branches);
+        self.slow.push(Slow { branches, ops: self.ops, sync, vectors, back });
+    }
+
+    fn out_of_line(&mut self) {
+        for slow in std::mem::take(&mut self.slow) {
+            for branch in &slow.branches {
+                self.e.land(*branch);
+            }
+            self.vectors = slow.vectors;
+            self.write_back_vectors();
+            self.emit_call(slow.ops, slow.sync);
+            match slow.back {
+                Back::Resume { at, flags } => {
+                    self.reload_vectors(slow.vectors);
+                    if flags {
+                        self.emit_load_flags();
+                    }
+                    self.e.jump_back(at);
+                }
+                Back::End => self.e.jump(self.stubs.after[self.user]),
+            }
+        }
+        for leave in std::mem::take(&mut self.leaves) {
+            match leave {
+                Leave::Find { branch, link, offset } => {
+                    if let Some(branch) = branch {
+                        self.e.land(branch);
+                    } else {
+                        self.slots.push((link, self.e.address_here()));
+                    }
+                    self.e.lea(RAX, At::Near(link));
+                    self.e.store(RAX, context(field::LINK));
+                    self.e.store_immediate(false, context(field::OFFSET), offset);
+                    self.e.jump(self.stubs.find);
+                }
+                Leave::Look { branch, offset } => {
+                    self.e.land(branch);
+                    self.e.store_immediate(false, context(field::OFFSET), offset);
+                    self.e.jump(self.stubs.look);
+                }
+                Leave::FindTarget { branch } => {
+                    self.e.land(branch);
+                    self.e.load(RAX, context(field::TARGET));
+                    self.e.jump(self.stubs.lookup[self.user]);
+                }
+            }
+        }
+    }
+}
