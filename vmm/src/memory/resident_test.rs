@@ -14,9 +14,11 @@ Rss:                   4 kB
 
 #[test]
 fn the_guest_is_told_apart() {
-    let all = count(MAPPINGS, &[0x7f00_0000_0000..0x7f00_2000_0000]);
+    let guest = 0x7f00_0000_0000..0x7f00_2000_0000;
+    let all = count(MAPPINGS, std::slice::from_ref(&guest));
     assert_eq!(all, Resident { process_bytes: 150_704 << 10, guest_bytes: 150_000 << 10 });
-    let small = count(MAPPINGS, &[0x7f00_1000_0000..0x7f00_1000_1000]);
+    let guest = 0x7f00_1000_0000..0x7f00_1000_1000;
+    let small = count(MAPPINGS, std::slice::from_ref(&guest));
     assert_eq!(small.guest_bytes, 4096, "no more than it has");
     assert_eq!(count("nonsense\nRss: x kB\n", &[]), Resident::default());
 }
