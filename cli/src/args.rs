@@ -127,6 +127,10 @@ pub(crate) struct BootArgs {
     #[arg(long)]
     pub(crate) rng: bool,
 
+    /// Give the guest a virtio balloon: memory that the guest frees goes back to the host.
+    #[arg(long)]
+    pub(crate) balloon: bool,
+
     /// What runs the guest's CPUs. A forced engine that is missing is an error, never replaced by the other.
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub(crate) engine: Engine,

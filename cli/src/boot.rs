@@ -84,6 +84,8 @@ fn tell(event: Event) {
         Event::PtyReady(path) => say(format_args!("console at {}", path.display())),
         Event::SocketReady(path) => say(format_args!("console socket at {}", path.display())),
         Event::HelpAsked => show(format_args!("\n{ESCAPE_HELP}")),
+        Event::Forwarding(forward) => say(format_args!("forwarding {forward}")),
+        Event::GuestAddress(address) => say(format_args!("the guest's address is {address}")),
         Event::PowerButton(true) => say("power button pressed"),
         Event::PowerButton(false) => say("power button pressed, but the guest does not listen to it"),
         Event::Reset => say("the guest rebooted"),

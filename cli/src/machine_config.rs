@@ -56,6 +56,7 @@ impl BootArgs {
         set(&mut config.on_reboot, &self.on_reboot.map(OnReboot::from));
         set(&mut config.shutdown_timeout, &self.shutdown_timeout);
         config.rng |= self.rng;
+        config.balloon |= self.balloon;
         config.vsock = self.vsock.clone().or(config.vsock);
         config.timeout = self.timeout.or(config.timeout);
         config.expect = self.expect.clone().or(config.expect);

@@ -65,9 +65,7 @@ impl WriteWatch {
 
 impl fmt::Debug for WriteWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteWatch")
-            .field("pages", &self.pages.watched.len())
-            .finish()
+        f.debug_struct("WriteWatch").field("pages", &self.pages.watched.len()).finish()
     }
 }
 

@@ -49,6 +49,9 @@ pub struct MachineConfig {
     /// A virtio entropy device.
     #[serde(default)]
     pub rng: bool,
+    /// A virtio balloon: memory that the guest frees goes back to the host.
+    #[serde(default)]
+    pub balloon: bool,
     /// What happens when the guest resets itself.
     #[serde(default)]
     pub on_reboot: OnReboot,
@@ -222,6 +225,7 @@ impl MachineConfig {
             serial: SerialBackend::default(),
             virtio: VirtioTransport::default(),
             rng: false,
+            balloon: false,
             on_reboot: OnReboot::default(),
             timeout: None,
             shutdown_timeout: shutdown_timeout(),

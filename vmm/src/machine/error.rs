@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use devices::disk::DiskError;
+use devices::net::OpenError;
 use devices::virtio::vsock::VsockError;
 
 use boot::{InitramfsError, KernelError, PlanError, UnpackError};
@@ -60,6 +61,9 @@ pub enum MachineError {
     /// A disk.
     #[error("disk")]
     Disk(#[from] DiskError),
+    /// A network.
+    #[error("network")]
+    Net(#[from] OpenError),
     /// A shared folder.
     #[error("share {}: {reason}", .path.display())]
     Share {
@@ -126,7 +130,7 @@ impl MachineError {
             }
             Self::Kernel(_) | Self::Initramfs(_) => Cause::Unusable,
             Self::Serial(_) => Cause::Serial,
-            Self::Disk(_) | Self::Share { .. } | Self::Vsock(_) => Cause::Device,
+            Self::Disk(_) | Self::Net(_) | Self::Share { .. } | Self::Vsock(_) => Cause::Device,
             Self::Framework { source, .. } => match source.code {
                 ReturnCode::DENIED => Cause::NotEntitled,
                 ReturnCode::NO_DEVICE | ReturnCode::UNSUPPORTED => Cause::NoEngine,

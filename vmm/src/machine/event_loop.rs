@@ -62,6 +62,7 @@ impl Machine {
         let internal = |error: std::io::Error| MachineError::internal("console", error);
         self.console.attach().map_err(internal)?;
         self.console.register(self.poll.registry()).map_err(internal)?;
+        self.forwards.iter().for_each(|forward| observer(Event::Forwarding(forward.clone())));
         match self.console.place() {
             Place::Pty { path, .. } => observer(Event::PtyReady(path.clone())),
             Place::Socket { path, .. } => observer(Event::SocketReady(path.clone())),
@@ -209,6 +210,12 @@ impl Machine {
                 }
                 if self.state == State::Stopped {
                     return Ok(Some(StopReason::Quit));
+                }
+            }
+            Message::GuestAddress(address) => {
+                if !self.addresses.contains(&address) {
+                    self.addresses.push(address);
+                    observer(Event::GuestAddress(address));
                 }
             }
             Message::Guest(event) => return self.serve_guest(event, observer),

@@ -12,6 +12,7 @@ mod threads;
 pub use error::{Cause, MachineError};
 pub use handle::{MachineHandle, RequestError};
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -19,10 +20,13 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use boot::{AcpiConfig, InitialState};
+use devices::net::Forward;
 use devices::time::HostClock;
+use devices::virtio::balloon::BalloonHandle;
 use hypervisor_framework::x86_64::{VcpuOptions, Vm, VmOptions};
 use mio::{Poll, Token, Waker};
 
+use self::peripherals::Peripherals;
 use self::signals::{Alarm, Bells, InputAlarm, Message, Signals};
 use self::threads::VcpuThread;
 use crate::config::{MachineConfig, VirtioTransport};
@@ -54,6 +58,10 @@ pub enum Event {
     SocketReady(PathBuf),
     /// The list of escape keys was asked for.
     HelpAsked,
+    /// This way leads into the guest.
+    Forwarding(Forward),
+    /// The guest has this address, by DHCP.
+    GuestAddress(IpAddr),
     /// The power button was pressed; the flag says whether the guest listens to it.
     PowerButton(bool),
     /// The guest was reset in place.
@@ -90,6 +98,10 @@ pub struct Machine {
     vm: Arc<dyn Vm>,
     timeline: report::Timeline,
     shutdown: Option<event_loop::Shutdown>,
+    balloon: Option<BalloonHandle>,
+    forwards: Vec<Forward>,
+    /// Those told of.
+    addresses: Vec<IpAddr>,
 }
 
 impl Machine {
@@ -103,7 +115,11 @@ impl Machine {
         let expect = config.expect.as_deref().map(ExpectPattern::new).transpose()?;
         let map = memory_map(config.memory_bytes)?;
         let ram = GuestRam::new(&map)?;
-        let devices = peripherals::make(&config)?;
+        let internal = |what| move |reason: std::io::Error| MachineError::internal(what, reason);
+        let poll = Poll::new().map_err(internal("event loop"))?;
+        let alarm = Alarm(Arc::new(Waker::new(poll.registry(), ALARM).map_err(internal("event loop"))?));
+        let (sender, messages) = mpsc::channel();
+        let Peripherals { devices, balloon, forwards } = peripherals::make(&config, &sender, &alarm)?;
         let mmio = match config.virtio {
             VirtioTransport::Mmio => mmio_places(devices.len()),
             _ => Vec::new(),
@@ -123,7 +139,6 @@ impl Machine {
         let place = Place::open(&config.serial)?;
 
         let framework = |source| MachineError::Framework { engine: engine.name, source };
-        let internal = |what| move |reason: std::io::Error| MachineError::internal(what, reason);
         let hypervisor = &*engine.hypervisor;
         let vm = hypervisor.create_vm(VmOptions::empty()).map_err(framework)?;
         ram.map_into(&*vm)?;
@@ -131,11 +146,8 @@ impl Machine {
         let timing = Timing::for_tsc(hypervisor.tsc_frequency_hz().map_err(framework)?);
         let cpuid = cpuid_policy(config.cpus, timing, engine)?;
 
-        let poll = Poll::new().map_err(internal("event loop"))?;
-        let alarm = Alarm(Arc::new(Waker::new(poll.registry(), ALARM).map_err(internal("event loop"))?));
         let bells: Vec<_> = (0..config.cpus).map(|_| Arc::new(Doorbell::new(vm.clone()))).collect();
         let group = Arc::new(VcpuGroup::new(bells.clone(), loaded.entry));
-        let (sender, messages) = mpsc::channel();
         let signals = Arc::new(Signals { group, messages: sender, alarm: alarm.clone() });
         let queue = Arc::new(OutputQueue::default());
         let parts = Parts {
@@ -172,6 +184,9 @@ impl Machine {
             vm,
             timeline: report::Timeline::new(started, loaded.read_at, loaded.placed_at),
             shutdown: None,
+            balloon,
+            forwards,
+            addresses: Vec::new(),
             config,
         };
         machine.start_threads(plan)?;
@@ -185,6 +200,11 @@ impl Machine {
             alarm: self.signals.alarm.clone(),
             terminal: self.console.place().terminal().cloned(),
         }
+    }
+
+    /// The balloon, if the machine has one: how much memory the guest is asked to give back, and has.
+    pub fn balloon(&self) -> Option<BalloonHandle> {
+        self.balloon.clone()
     }
 
     fn group(&self) -> &VcpuGroup<InitialState> {

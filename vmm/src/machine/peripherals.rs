@@ -1,25 +1,69 @@
 //! The virtio devices a configuration asks for.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
 use devices::disk::DiskImage;
+use devices::net::{self, Forward, MacAddress, NetEvents};
 use devices::p9::{self, IdMode, Server};
 use devices::virtio::VirtioDevice;
+use devices::virtio::balloon::{Balloon, BalloonHandle};
 use devices::virtio::blk::Block;
+use devices::virtio::net::Net;
 use devices::virtio::p9::P9;
 use devices::virtio::rng::Rng;
 use devices::virtio::vsock::Vsock;
 
 use super::MachineError;
+use super::signals::{Alarm, Message};
 use crate::config::{MachineConfig, ShareConfig, ShareIds};
 
 /// Most queues of a disk; a queue per vCPU is of use.
 const MAX_DISK_QUEUES: u16 = 16;
 
+/// The devices, and what the machine's owner needs of them.
+#[derive(Default)]
+pub(super) struct Peripherals {
+    pub(super) devices: Vec<Box<dyn VirtioDevice>>,
+    pub(super) balloon: Option<BalloonHandle>,
+    /// Ways into the guest, as they really are.
+    pub(super) forwards: Vec<Forward>,
+}
+
+/// Tells the owner what networks learn.
+struct AddressNews {
+    messages: Sender<Message>,
+    alarm: Alarm,
+}
+
+impl NetEvents for AddressNews {
+    fn guest_address(&self, _: MacAddress, address: IpAddr) {
+        if self.messages.send(Message::GuestAddress(address)).is_ok() {
+            self.alarm.ring();
+        }
+    }
+}
+
 /// Makes them, in the order in which the guest is to find them. Opens what they need of the host.
-pub(super) fn make(config: &MachineConfig) -> Result<Vec<Box<dyn VirtioDevice>>, MachineError> {
-    let mut devices: Vec<Box<dyn VirtioDevice>> = Vec::new();
+pub(super) fn make(
+    config: &MachineConfig,
+    messages: &Sender<Message>,
+    alarm: &Alarm,
+) -> Result<Peripherals, MachineError> {
+    let mut made = Peripherals::default();
+    let devices = &mut made.devices;
     let queues = u16::try_from(config.cpus).unwrap_or(MAX_DISK_QUEUES).min(MAX_DISK_QUEUES);
     for disk in &config.disks {
         devices.push(Box::new(Block::new(DiskImage::open(disk)?, queues)));
+    }
+    let news = Arc::new(AddressNews { messages: messages.clone(), alarm: alarm.clone() });
+    for net in &config.nets {
+        // Two guests on one network must differ; a host without entropy is told by everything else.
+        let mac = MacAddress::local(getrandom::u64().unwrap_or_else(|_| std::process::id().into()));
+        let open = net::open(net, mac, news.clone())?;
+        made.forwards.extend(open.forwards);
+        devices.push(Box::new(Net::new(open.backend, open.mac, open.mtu)));
     }
     for (index, share) in config.shares.iter().enumerate() {
         devices.push(Box::new(share_device(index, share)?));
@@ -30,7 +74,12 @@ pub(super) fn make(config: &MachineConfig) -> Result<Vec<Box<dyn VirtioDevice>>,
     if config.rng {
         devices.push(Box::new(Rng::new(Box::new(|bytes| getrandom::fill(bytes).is_ok()))));
     }
-    Ok(devices)
+    if config.balloon {
+        let balloon = Balloon::new();
+        made.balloon = Some(balloon.handle());
+        devices.push(Box::new(balloon));
+    }
+    Ok(made)
 }
 
 fn share_device(index: usize, share: &ShareConfig) -> Result<P9, MachineError> {

@@ -1,5 +1,6 @@
 //! Everything that happens elsewhere and concerns the machine's owner.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -23,6 +24,8 @@ pub(super) enum Message {
     Stop(StopReason),
     /// The guest is to power off; failing that, the run ends with this signal's number.
     Terminate(i32),
+    /// The guest has this address.
+    GuestAddress(IpAddr),
     /// The guest asks for something, through a device.
     Guest(SystemEvent),
     /// A vCPU cannot go on.

@@ -134,7 +134,19 @@ impl Translator {
         let first = e.address_here().next_multiple_of(64);
         let slot = region.slots().start;
         let (encoder, caches) = (Encoder::new(64), Vec::new());
-        Some(Self { region, context, jumps, stubs, first, next: first, slot, caches, encoder, epoch: 0, gone: 0 })
+        Some(Self {
+            region,
+            context,
+            jumps,
+            stubs,
+            first,
+            next: first,
+            slot,
+            caches,
+            encoder,
+            epoch: 0,
+            gone: 0,
+        })
     }
 
     fn context(&mut self) -> &mut Context {
@@ -197,7 +209,8 @@ impl Translator {
         context.link = 0;
         context.mode = cpu.mode.0;
         // SAFETY: `enter` is the stub of that type, and `code` the entry of a block that was not flushed since.
-        let outcome = unsafe { std::mem::transmute::<*const (), Enter>(enter as *const ()) }(self.context, code.entry);
+        let outcome =
+            unsafe { std::mem::transmute::<*const (), Enter>(enter as *const ()) }(self.context, code.entry);
         let context = self.context();
         context.cpu = std::ptr::null_mut();
         cpu.flags.set_arithmetic(context::from_raw(context.flags));

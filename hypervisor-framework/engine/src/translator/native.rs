@@ -35,7 +35,9 @@ fn shape(insn: &Instruction) -> Option<Shape> {
         }
         M::Add | M::Or | M::Adc | M::Sbb | M::And | M::Sub | M::Xor => Shape::Writes,
         M::Inc | M::Dec | M::Neg | M::Not => Shape::Writes,
-        M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shl | M::Sal | M::Shr | M::Sar | M::Shld | M::Shrd => Shape::Writes,
+        M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shl | M::Sal | M::Shr | M::Sar | M::Shld | M::Shrd => {
+            Shape::Writes
+        }
         M::Imul if insn.op_count() > 1 => Shape::Writes,
         M::Imul | M::Mul => Shape::Accumulator,
         M::Cmpxchg => Shape::Accumulator,
@@ -62,7 +64,10 @@ fn shape(insn: &Instruction) -> Option<Shape> {
 }
 
 fn is_moffs(insn: &Instruction) -> bool {
-    matches!(insn.code(), Code::Mov_AL_moffs8 | Code::Mov_AX_moffs16 | Code::Mov_EAX_moffs32 | Code::Mov_RAX_moffs64)
+    matches!(
+        insn.code(),
+        Code::Mov_AL_moffs8 | Code::Mov_AX_moffs16 | Code::Mov_EAX_moffs32 | Code::Mov_RAX_moffs64
+    )
 }
 
 /// The same operation on any register, for forms that imply AL, AX, EAX or RAX.
@@ -129,7 +134,9 @@ impl Builder<'_> {
             M::Pop => return self.pop(insn),
             M::Leave => return self.leave(insn),
             M::Lea => return self.load_effective(insn),
-            M::Nop | M::Endbr64 | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Prefetchnta => return Ok(()),
+            M::Nop | M::Endbr64 | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Prefetchnta => {
+                return Ok(());
+            }
             M::Lfence | M::Mfence | M::Sfence => {
                 self.encode(insn)?;
                 return Ok(());
@@ -189,7 +196,8 @@ impl Builder<'_> {
         if let Some(operand) = memory {
             let size = insn.memory_size().size() as u32;
             let aligned = insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg;
-            let write = operand == 0 && shape != Shape::Reads && insn.mnemonic() != Mnemonic::Mul && !is_imul(insn);
+            let write =
+                operand == 0 && shape != Shape::Reads && insn.mnemonic() != Mnemonic::Mul && !is_imul(insn);
             if !matches!(size, 1 | 2 | 4 | 8) {
                 return Err(Unsupported);
             }
@@ -270,7 +278,9 @@ impl Builder<'_> {
         match home(register).ok_or(Unsupported)? {
             Home::Host(host) => out.set_op_register(operand, sized(host, register)),
             Home::Spilled(index) => {
-                let in_memory = !(written && register.size() == 4) && shape != Shape::Exchanges && takes_memory(out, operand);
+                let in_memory = !(written && register.size() == 4)
+                    && shape != Shape::Exchanges
+                    && takes_memory(out, operand);
                 if in_memory && memory_operand(out).is_none() {
                     out.set_op_kind(operand, OpKind::Memory);
                     replace_memory(out, super::emitter::host::RSP);
@@ -301,7 +311,6 @@ impl Builder<'_> {
         }
         Ok(())
     }
-
 }
 
 fn is_imul(insn: &Instruction) -> bool {
