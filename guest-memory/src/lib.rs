@@ -8,8 +8,8 @@ mod release;
 pub mod vectored;
 mod watch;
 
-pub use watch::{WatchedSlice, WatchedWriteListener, WriteWatch};
 pub use release::{host_page_bytes, release};
+pub use watch::{WatchedSlice, WatchedWriteListener, WriteWatch};
 
 /// Host memory that can be mapped into a guest; its [`WriteWatch`] tells of writes by the host to watched pages.
 pub type HostRegion = vm_memory::MmapRegion<WriteWatch>;

@@ -33,6 +33,13 @@ pub struct WatchedSlice<'a> {
     offset: usize,
 }
 
+impl<'a> WatchedSlice<'a> {
+    /// The whole region's.
+    pub fn watch(&self) -> &'a WriteWatch {
+        self.watch
+    }
+}
+
 #[derive(Default)]
 struct Pages {
     /// Per 4 KiB page, 1 while it is watched.
@@ -65,9 +72,7 @@ impl WriteWatch {
 
 impl fmt::Debug for WriteWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteWatch")
-            .field("pages", &self.pages.watched.len())
-            .finish()
+        f.debug_struct("WriteWatch").field("pages", &self.pages.watched.len()).finish()
     }
 }
 
