@@ -71,7 +71,7 @@ impl WatchedWriteListener for Count {
 #[test]
 fn who_watches_a_page_is_told() {
     let memory = memory();
-    let watch = memory.find_region(GuestAddress(0)).unwrap().bitmap();
+    let watch = memory.find_region(GuestAddress(0)).unwrap().bitmap().watch();
     let count = Arc::new(Count(AtomicUsize::new(0)));
     let weak: Weak<Count> = Arc::downgrade(&count);
     watch.listen(weak);

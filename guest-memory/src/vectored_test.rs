@@ -55,7 +55,7 @@ fn watched_pages_are_told_of_what_was_read_into_them() {
     let memory = memory();
     let file = file_with(&[7; 0x1000]);
     let region = memory.find_region(GuestAddress(0)).unwrap();
-    let watch = region.bitmap();
+    let watch = region.bitmap().watch();
     let count = Arc::new(Count(AtomicUsize::new(0)));
     let weak: Weak<Count> = Arc::downgrade(&count);
     watch.listen(weak);

@@ -33,6 +33,13 @@ pub struct WatchedSlice<'a> {
     offset: usize,
 }
 
+impl<'a> WatchedSlice<'a> {
+    /// The whole region's.
+    pub fn watch(&self) -> &'a WriteWatch {
+        self.watch
+    }
+}
+
 #[derive(Default)]
 struct Pages {
     /// Per 4 KiB page, 1 while it is watched.

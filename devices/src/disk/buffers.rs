@@ -4,17 +4,21 @@
 use std::marker::PhantomData;
 
 use imago::io_buffers::{IoVector, IoVectorMut};
+use smallvec::{SmallVec, smallvec};
 use vm_memory::VolatileSlice;
 use vm_memory::bitmap::BitmapSlice;
 
 /// The most ranges one system call takes (`IOV_MAX` of Linux and macOS).
 const MAX_RANGES_PER_CALL: usize = 1024;
 
+/// Most requests have few ranges, and are not worth an allocation.
+type List = SmallVec<[libc::iovec; 8]>;
+
 /// Ranges of host memory, in order; those moved already are cut off the front.
 #[derive(Debug, Clone)]
 struct Ranges {
     /// Never empty ranges.
-    list: Vec<libc::iovec>,
+    list: List,
     /// The first of `list` that is not moved yet.
     next: usize,
     /// Bytes from there on.
@@ -22,7 +26,7 @@ struct Ranges {
 }
 
 impl Ranges {
-    fn new(list: Vec<libc::iovec>) -> Self {
+    fn new(list: List) -> Self {
         let bytes = list.iter().fold(0, |sum: usize, range| sum.saturating_add(range.iov_len));
         Self { list, next: 0, bytes }
     }
@@ -40,8 +44,11 @@ impl Ranges {
     }
 
     fn of_bytes(address: *mut u8, len: usize) -> Self {
-        let list =
-            if len == 0 { Vec::new() } else { vec![libc::iovec { iov_base: address.cast(), iov_len: len }] };
+        let list = if len == 0 {
+            List::new()
+        } else {
+            smallvec![libc::iovec { iov_base: address.cast(), iov_len: len }]
+        };
         Self::new(list)
     }
 
@@ -69,9 +76,9 @@ impl Ranges {
     fn take(&mut self, count: usize) -> Self {
         let count = count.min(self.bytes);
         if count == self.bytes {
-            return std::mem::replace(self, Self::new(Vec::new()));
+            return std::mem::replace(self, Self::new(List::new()));
         }
-        let mut taken = Vec::new();
+        let mut taken = List::new();
         let mut missing = count;
         for range in self.list.get(self.next..).unwrap_or_default() {
             if missing == 0 {
@@ -129,7 +136,7 @@ impl<'a> Source<'a> {
 
     /// `bytes` again and again, `len` bytes in all.
     pub(super) fn repeating(bytes: &'a [u8], len: usize) -> Self {
-        let mut list = Vec::new();
+        let mut list = List::new();
         let mut left = if bytes.is_empty() { 0 } else { len };
         while left > 0 {
             let len = left.min(bytes.len());

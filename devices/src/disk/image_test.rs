@@ -293,9 +293,9 @@ fn what_is_read_is_told_to_those_who_watch_memory() {
     let told = Arc::new(Told(AtomicUsize::new(0)));
     let weak: Weak<Told> = Arc::downgrade(&told);
     let region = memory.find_region(GuestAddress(0)).unwrap();
-    region.bitmap().listen(weak);
+    region.bitmap().watch().listen(weak);
     for page in 1..4 {
-        region.bitmap().set_watched(page, true);
+        region.bitmap().watch().set_watched(page, true);
     }
     let slice = memory.get_slice(GuestAddress(0x2000), 0x1000).unwrap();
 

@@ -231,7 +231,8 @@ impl Header {
                     return damaged(*offset, &format!("is not within its {len} bytes; is it cut off?"));
                 }
             }
-            if let Some([offset, _]) = offsets.array_windows().find(|[one, next]| one == next) {
+            let twice = offsets.iter().zip(offsets.iter().skip(1)).find(|(one, next)| one == next);
+            if let Some((offset, _)) = twice {
                 return damaged(*offset, "is named twice");
             }
         }

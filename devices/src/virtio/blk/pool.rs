@@ -5,18 +5,16 @@
 //! cost more than the work. As soon as requests take long, each thread takes one, and up to [`MAX_THREADS`] are in flight.
 //!
 //! ```text
-//! ring ─pop─▶ Lane::waiting ─▶ a thread: image ─▶ complete, signal ─▶ used ring
+//! ring ─pop─▶ Batch ─▶ a thread: image ─▶ complete, signal ─▶ used ring
 //! ```
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use super::limits::QUEUE_SIZE;
-use super::request::{Terms, may_take_long, serve};
+use super::request::{Request, Terms, serve};
 use crate::disk::DiskImage;
 use crate::lock;
 use crate::virtio::{Chain, Queue};
@@ -25,7 +23,7 @@ use crate::virtio::{Chain, Queue};
 const MAX_THREADS: usize = 8;
 
 /// Requests that a thread takes at once while they are quick.
-const BATCH: usize = 8;
+const BATCH: usize = 16;
 
 /// Threads that share quick requests when there are enough: more would take turns at the ring.
 const QUICK_THREADS: usize = 2;
@@ -36,9 +34,9 @@ const QUICK_NS: u64 = 30_000;
 /// A queue and its requests.
 struct Lane {
     queue: Queue,
-    /// Taken from the ring, by nobody yet; the oldest first.
-    waiting: VecDeque<Chain>,
-    /// With a thread.
+    /// Taken from the ring, by nobody yet.
+    next: Option<Request>,
+    /// With a thread; at most [`BATCH`] for each.
     in_service: usize,
     /// The ring may hold something new.
     rung: bool,
@@ -48,26 +46,38 @@ struct Lane {
 
 impl Lane {
     fn new(queue: Queue) -> Self {
-        Self { queue, waiting: VecDeque::new(), in_service: 0, rung: true, stopping: false }
+        Self { queue, next: None, in_service: 0, rung: true, stopping: false }
     }
 
-    /// Takes from the ring what there is. A driver cannot have more in flight than a queue has entries, unless it makes
-    /// one available twice.
-    fn refill(&mut self) {
-        if self.stopping || !self.rung {
-            return;
+    fn pop(&mut self) -> Option<Request> {
+        if self.next.is_some() {
+            return self.next.take();
         }
-        self.queue.disable_notifications();
-        while self.waiting.len() + self.in_service < usize::from(QUEUE_SIZE) {
+        while self.rung && !self.stopping {
             match self.queue.pop() {
-                Some(chain) => self.waiting.push_back(chain),
-                None if self.queue.enable_notifications() => {}
-                None => {
-                    self.rung = false;
-                    return;
-                }
+                Some(chain) => return Some(Request::new(chain)),
+                None => self.rung = self.queue.enable_notifications(),
             }
         }
+        None
+    }
+
+    /// Takes `most` quick requests, or one that may take long.
+    fn take(&mut self, most: usize) -> Option<Batch> {
+        let first = self.pop()?;
+        self.queue.disable_notifications();
+        let is_long = first.may_take_long();
+        let mut requests = Vec::with_capacity(most);
+        requests.push(first);
+        while let Some(next) = self.pop() {
+            if is_long || requests.len() == most || next.may_take_long() {
+                self.next = Some(next);
+                break;
+            }
+            requests.push(next);
+        }
+        self.in_service += requests.len();
+        Some(Batch { lane: usize::from(self.queue.index()), requests, is_long })
     }
 }
 
@@ -90,7 +100,7 @@ struct State {
 /// Requests on their way through a thread.
 struct Batch {
     lane: usize,
-    chains: Vec<Chain>,
+    requests: Vec<Request>,
     is_long: bool,
 }
 
@@ -105,39 +115,27 @@ impl State {
         let count = self.lanes.len();
         for step in 0..count {
             let index = (self.turn + step) % count;
-            let Some(lane) = self.lanes.get_mut(index).and_then(Option::as_mut) else { continue };
-            if lane.waiting.is_empty() {
-                lane.refill();
+            let lane = self.lanes.get_mut(index).and_then(Option::as_mut);
+            if let Some(batch) = lane.and_then(|lane| lane.take(most)) {
+                self.turn = index + 1;
+                self.long += usize::from(batch.is_long);
+                return Some(batch);
             }
-            let Some(first) = lane.waiting.pop_front() else { continue };
-            let is_long = may_take_long(&first);
-            let mut chains = vec![first];
-            while !is_long
-                && chains.len() < most
-                && lane.waiting.front().is_some_and(|next| !may_take_long(next))
-            {
-                chains.extend(lane.waiting.pop_front());
-            }
-            lane.in_service += chains.len();
-            self.turn = index + 1;
-            self.long += usize::from(is_long);
-            return Some(Batch { lane: index, chains, is_long });
         }
         None
     }
 
     /// Whether requests wait for a thread.
     fn is_behind(&self) -> bool {
-        self.lanes.iter().flatten().any(|lane| !lane.waiting.is_empty() || lane.rung && !lane.stopping)
+        self.lanes.iter().flatten().any(|lane| lane.next.is_some())
     }
 
-    /// Whether another thread should look. One that is busy with quick requests will look soon itself, unless there is
-    /// work for two.
+    /// Whether another thread should look. One that is busy with quick requests will look soon itself, but if there are
+    /// more than it could take, two are quicker.
     fn needs_help(&self) -> bool {
         let busy = self.threads.len().saturating_sub(self.idle);
         let quick = busy.saturating_sub(self.long);
-        let waiting: usize = self.lanes.iter().flatten().map(|lane| lane.waiting.len()).sum();
-        quick == 0 || self.is_slow() || quick < QUICK_THREADS && waiting >= BATCH
+        quick == 0 || self.is_slow() || quick < QUICK_THREADS && self.is_behind()
     }
 }
 
@@ -202,8 +200,8 @@ impl Pool {
         let mut state = lock(&self.0.state);
         let lane = state.lanes.get_mut(index)?.as_mut()?;
         lane.stopping = true;
-        while let Some(newest) = lane.waiting.pop_back() {
-            lane.queue.undo_pop(newest);
+        if let Some(next) = lane.next.take() {
+            lane.queue.undo_pop(next.chain);
         }
         while state.lanes.get(index).and_then(Option::as_ref).is_some_and(|lane| lane.in_service > 0) {
             state = self.0.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -271,22 +269,22 @@ impl Shared {
             }
             drop(state);
             let since = Instant::now();
-            let Batch { lane, chains, is_long } = batch;
-            let count = chains.len();
+            let Batch { lane, requests, is_long } = batch;
+            let count = requests.len();
             let terms =
                 Terms { features: self.features, write_through: self.write_through.load(Ordering::Acquire) };
-            let served: Vec<(Chain, u32)> = chains
-                .into_iter()
-                .map(|chain| {
-                    let written = serve(&chain, &self.image, terms);
-                    (chain, written)
-                })
-                .collect();
+            let done = |request: Request| {
+                let written = serve(&request, &self.image, terms);
+                (request.chain, written)
+            };
+            let served: Vec<(Chain, u32)> = requests.into_iter().map(done).collect();
             let took_ns = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX) / count as u64;
             state = lock(&self.state);
             if is_long {
                 state.long -= 1;
             } else {
+                // One that was long by chance, such as by the thread being kept waiting, does not decide.
+                let took_ns = took_ns.min(2 * QUICK_NS);
                 state.request_ns = state.request_ns - state.request_ns / 8 + took_ns / 8;
             }
             if let Some(Some(lane)) = state.lanes.get_mut(lane) {

@@ -58,21 +58,33 @@ impl Header {
     }
 }
 
-/// Whether a request may take long on the host: more than moving some data.
-pub(super) fn may_take_long(chain: &Chain) -> bool {
-    let header = Header::read(&mut chain.reader());
-    header.is_ok_and(|header| !matches!(header.kind, request::IN | request::OUT | request::GET_ID))
+/// A chain, and what its header says.
+pub(super) struct Request {
+    pub(super) chain: Chain,
+    header: Result<Header, ShortChain>,
+}
+
+impl Request {
+    pub(super) fn new(chain: Chain) -> Self {
+        let header = Header::read(&mut chain.reader());
+        Self { chain, header }
+    }
+
+    /// Whether it may take long on the host: more than moving some data.
+    pub(super) fn may_take_long(&self) -> bool {
+        self.header.is_ok_and(|header| !matches!(header.kind, request::IN | request::OUT | request::GET_ID))
+    }
 }
 
 /// Carries a request out and writes its status; answers the bytes that the device may have written.
-pub(super) fn serve(chain: &Chain, image: &DiskImage, terms: Terms) -> u32 {
-    let mut answer = chain.writer();
+pub(super) fn serve(request: &Request, image: &DiskImage, terms: Terms) -> u32 {
+    let mut answer = request.chain.writer();
     let Some(room) = answer.remaining().checked_sub(1) else {
         log::debug!("virtio-blk: a request without a place for its status");
         return 0;
     };
     let data = answer.split(room);
-    let (status, why) = match carry_out(chain.reader(), data, image, terms) {
+    let (status, why) = match carry_out(request, data, image, terms) {
         Ok(()) => (status::OK, None),
         Err(Failure::Unsupported) => (status::UNSUPPORTED, None),
         Err(Failure::Malformed(why)) => (status::IO_ERROR, Some(why.to_owned())),
@@ -87,12 +99,14 @@ pub(super) fn serve(chain: &Chain, image: &DiskImage, terms: Terms) -> u32 {
 }
 
 fn carry_out(
-    mut said: Reader<'_>,
+    request: &Request,
     mut data: Writer<'_>,
     image: &DiskImage,
     terms: Terms,
 ) -> Result<(), Failure> {
-    let header = Header::read(&mut said)?;
+    let header = request.header?;
+    let mut said = request.chain.reader();
+    said.skip(HEADER_BYTES as u64);
     match header.kind {
         request::IN => {
             let offset = checked_offset(&header, data.remaining())?;

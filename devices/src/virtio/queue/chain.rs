@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use guest_memory::{GuestMemory, Slice};
 use smallvec::SmallVec;
-use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryBackend};
+use vm_memory::{ByteValued, GuestAddress, GuestMemoryBackend};
 
 use super::QueueError;
 
@@ -194,7 +194,7 @@ impl<'a> Reader<'a> {
         let mut rest = bytes;
         while let Some((gpa, len)) = self.0.piece(rest.len() as u64) {
             let (part, behind) = rest.split_at_mut_checked(len).ok_or(ShortChain)?;
-            self.0.memory.read_slice(part, gpa).map_err(|_| ShortChain)?;
+            self.0.memory.get_slice(gpa, len).map_err(|_| ShortChain)?.copy_to(part);
             self.0.advance(len as u64);
             rest = behind;
         }
@@ -239,7 +239,7 @@ impl<'a> Writer<'a> {
         let mut rest = bytes;
         while let Some((gpa, len)) = self.0.piece(rest.len() as u64) {
             let (part, behind) = rest.split_at_checked(len).ok_or(ShortChain)?;
-            self.0.memory.write_slice(part, gpa).map_err(|_| ShortChain)?;
+            self.0.memory.get_slice(gpa, len).map_err(|_| ShortChain)?.copy_from(part);
             self.0.advance(len as u64);
             rest = behind;
         }
