@@ -18,8 +18,8 @@ mod device;
 mod echo_device;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
-pub mod p9;
 pub mod net;
+pub mod p9;
 mod queue;
 mod registers;
 pub mod rng;
