@@ -69,7 +69,7 @@ struct Direct {
 }
 
 impl Direct {
-    fn new(large: bool) -> Outcome<Box<dyn Cable>> {
+    fn cable(large: bool) -> Outcome<Box<dyn Cable>> {
         let (mut net, poll) = (backend(large)?, Poll::new()?);
         net.register(poll.registry(), Token(0))?;
         Ok(Box::new(Self { net, poll, events: Events::with_capacity(64) }))
@@ -102,7 +102,7 @@ struct Queues {
 }
 
 impl Queues {
-    fn new(large: bool) -> Outcome<Box<dyn Cable>> {
+    fn cable(large: bool) -> Outcome<Box<dyn Cable>> {
         let net = Net::new(Box::new(backend(large)?), MacAddress::local(1), 1500);
         let features = if large { u64::MAX } else { 0 };
         let driver = Driver::new(net, Setup { features, queue_size: BUFFERS as u16, ..Setup::default() });
@@ -392,7 +392,7 @@ fn main() -> Outcome<()> {
     let loopback = loopback(time)?;
     writeln!(out, "loopback socket pair        {loopback:6.2} Gbit/s")?;
     for (name, cable) in
-        [("back end alone", Direct::new as MakeCable), ("virtio-net", Queues::new as MakeCable)]
+        [("back end alone", Direct::cable as MakeCable), ("virtio-net", Queues::cable as MakeCable)]
     {
         writeln!(out, "{name}:")?;
         for (name, figure) in [

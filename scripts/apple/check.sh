@@ -80,6 +80,8 @@ sdk() {
     grep -v '^#' "$here/Hypervisor.$1.list" | while read -r name since; do
         ! at_most "$since" "$MACOSX_DEPLOYMENT_TARGET" || echo "$name"
     done | stub "$sdk/$framework/Hypervisor.tbd" "/$framework/Versions/A/Hypervisor" "$1-macos"
+    framework=System/Library/Frameworks/vmnet.framework
+    grep -v '^#' "$here/vmnet.list" | stub "$sdk/$framework/vmnet.tbd" "/$framework/Versions/A/vmnet" "$1-macos"
     system_names > "$work/system-names"
     for library in System c m iconv objc; do
         stub "$sdk/usr/lib/lib$library.tbd" /usr/lib/libSystem.B.dylib "$1-macos" < "$work/system-names"

@@ -16,6 +16,9 @@ mod virtio_header;
 #[cfg(test)]
 #[path = "config_test.rs"]
 mod config_test;
+#[cfg(test)]
+#[path = "open_test.rs"]
+mod open_test;
 
 use std::io;
 use std::net::IpAddr;

@@ -184,7 +184,7 @@ pub(super) fn start(config: &VmnetConfig) -> Result<(Box<dyn NetBackend>, VmnetF
     let description = Description::new(config)?;
     let queue = Queue::new();
     let bell = bell().map_err(|error| OpenError::Vmnet(error.to_string()))?;
-    let (sender, receiver) = mpsc::sync_channel(1);
+    let (sender, receiver) = mpsc::sync_channel::<Started>(1);
     let block = Block::new(started as *const c_void, sender);
     // SAFETY: description and queue live; the block is one, and what it captured lives until the handler was called
     // or, should that take too long, for ever.
@@ -250,7 +250,7 @@ impl VmnetNet {
 
 impl Drop for VmnetNet {
     fn drop(&mut self) {
-        let (sender, receiver) = mpsc::sync_channel(1);
+        let (sender, receiver) = mpsc::sync_channel::<u32>(1);
         let block = Block::new(stopped as *const c_void, sender);
         // SAFETY: the interface is started and stopped once; the block's contents live until its handler was called.
         let status = unsafe { sys::vmnet_stop_interface(self.interface, self.queue.0, block.as_ptr()) };
