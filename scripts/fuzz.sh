@@ -21,6 +21,7 @@ case $length in
     *) say "error: short or long"; exit 2 ;;
 esac
 [ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 net disk_config qcow2 virtio_blk
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio net p9 virtio
 
 "$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++
 
@@ -62,6 +63,15 @@ seeds() {
     # The host connects, the guest answers its SYN, both send.
     printf '\077\003\000\000\007\001\001\000\000\377\377\000\000\264\005\007\000\000\007' | seed net connect
     printf '\000\002\003\040\000\021\000\000\000' | seed devices ports
+    # Each virtio device over both transports, with both kinds of ring, and two requests: the rest of an input is zeros.
+    for device in 0 1 2 3 4 5; do
+        for way in 0 1 2 3; do
+            printf "\\00$device\\00$way\\000\\005\\000\\000\\002\\000\\000\\000\\001\\002" | seed virtio "$device-$way"
+        done
+    done
+    # A guest program that connects by vsock, and a host program that does.
+    printf '\003\000\000\007\000\001\000\000\000\001\000\000\001\000\002\000\004\010\006' | seed virtio vsock-guest
+    printf '\003\000\000\007\000\000\010\000\010\001\016\010\003' | seed virtio vsock-host
 }
 seeds
 
