@@ -3,25 +3,26 @@
 
 CARGO ?= cargo
 GUEST ?= cloud
-CPUS ?= 1
-MEMORY ?= 512M
 CMDLINE ?= console=ttyS0 quiet
 
 # What tests that boot guests are told: the program as it ships, and the guests.
 export RVMM_GUESTS := $(CURDIR)/cache/guests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo guests guests-all docker-guest tools build test check check-apple check-apple-types fuzz bench matrix clean
+.PHONY: help demo demo-shell guests guests-all docker-guest tools build test check check-apple check-apple-types fuzz bench matrix clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | \
 	    while IFS='|' read -r task text; do printf '%-18s %s\n' "$$task" "$$text"; done
 
-demo: tools guests ## boot the guest to a shell on this terminal (GUEST=cloud|generic CPUS=1 MEMORY=512M)
+demo: build docker-guest ## boot the Docker guest on this terminal; Ctrl-A x quits (CPUS=2 MEMORY=2G SHARE=folder)
+	@scripts/demo.sh
+
+demo-shell: tools guests ## boot the small guest to a shell (GUEST=cloud|generic CPUS=1 MEMORY=512M)
 	$(CARGO) build --locked --release -p rvmm
 	$(CARGO) run --locked --release -q -p rvmm -- boot \
 	    --kernel cache/guests/$(GUEST)/bzImage --initrd cache/guests/$(GUEST)/rootfs.cpio.xz \
-	    --memory $(MEMORY) --cpus $(CPUS) --cmdline '$(CMDLINE)'
+	    --memory $(or $(MEMORY),512M) --cpus $(or $(CPUS),1) --cmdline '$(CMDLINE)'
 
 tools:
 	@scripts/need.sh cargo:rust cc:gcc /usr/include/stdio.h:libc6-dev git:git python3:python3
@@ -40,7 +41,7 @@ build: tools ## build the release
 	$(CARGO) build --locked --release -p rvmm
 
 # The tests' own result lines come last.
-test: tools guests ## run all tests
+test: tools guests docker-guest ## run all tests
 	@scripts/need.sh qemu-img:qemu-utils
 	@scripts/layout.py
 	$(CARGO) fmt --all --check

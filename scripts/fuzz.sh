@@ -20,8 +20,7 @@ case $length in
     long) seconds=${SECONDS_EACH:-60} ;;
     *) say "error: short or long"; exit 2 ;;
 esac
-[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 net disk_config qcow2 virtio_blk
-[ $# -gt 0 ] || set -- kernel initramfs devices mmio net p9 virtio
+[ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 net disk_config qcow2 virtio_blk virtio
 
 "$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++
 
