@@ -17,8 +17,8 @@ use super::worker::QueueWorker;
 use super::{Activation, ActivationError, DeviceKind, DeviceLink, Queue, VirtioDevice, copy_config};
 use crate::lock;
 
-/// Entries of the queues, [`spec::queue`].
-const QUEUE_SIZES: [u16; 5] = [128, 128, 16, 32, 32];
+/// Entries of the queues, [`spec::queue`]. Linux reports 32 ranges at a time, and only where so many fit.
+const QUEUE_SIZES: [u16; 5] = [128, 128, 32, 32, 32];
 
 /// What a guest says of its memory, as far as it says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -159,7 +159,7 @@ impl VirtioMmio {
             reg::QUEUE_NUM => registers.set_queue_size(queue, value.try_into().unwrap_or(0)),
             reg::QUEUE_READY if value & 1 != 0 => registers.enable_queue(queue),
             reg::QUEUE_READY => registers.disable_queue(queue),
-            reg::QUEUE_NOTIFY => registers.notify(value as u16),
+            reg::QUEUE_NOTIFY => registers.notify(value.try_into().unwrap_or(u16::MAX)),
             reg::INTERRUPT_ACK => self.interrupt.acknowledge(value as u8),
             reg::STATUS => registers.set_status(value as u8),
             reg::QUEUE_DESC_LOW => registers.set_area(queue, Area::Descriptors, false, value),

@@ -24,10 +24,10 @@ const CREDIT_STEP: u32 = BUFFER_BYTES / 4;
 const MAX_DATA: u64 = 64 << 10;
 
 /// A host program asks, and the guest answers, within this time.
-const OPENING_TIME: Duration = Duration::from_secs(10);
+const OPENING_TIME: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
 
 /// A guest that was told of the end may take what is buffered at its side for this long.
-const CLOSING_TIME: Duration = Duration::from_secs(8);
+const CLOSING_TIME: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 8 });
 
 /// A host program may take the last of a guest that is gone for this long.
 const LINGER_TIME: Duration = Duration::from_secs(30);

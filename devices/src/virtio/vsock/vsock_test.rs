@@ -480,6 +480,23 @@ fn refusals_wait_for_a_guest_without_buffers_and_are_bounded() {
 }
 
 #[test]
+fn nobody_waits_for_ever() {
+    let mut guest = Guest::new();
+    let (host, end) = guest.open_from_guest();
+    drop(host);
+    while guest.expect(op::SHUTDOWN).0.flags != shutdown::BOTH {}
+    let mut silent = guest.dial();
+    let mut unanswered = guest.dial();
+    unanswered.write_all(b"CONNECT 5\n").unwrap();
+    let asked = guest.expect(op::REQUEST).0.src_port;
+    let mut ended = [guest.expect(op::RST).0.src_port, guest.expect(op::RST).0.src_port];
+    ended.sort_unstable();
+    assert_eq!(ended, [end.host_port, asked]);
+    assert!(is_closed(&mut silent) && is_closed(&mut unanswered));
+    guest.quiet();
+}
+
+#[test]
 fn connections_are_bounded() {
     let mut guest = Guest::new();
     let listener = guest.listen(52);
