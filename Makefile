@@ -36,6 +36,7 @@ guests-all: ## make the guests of the boot matrix too: older, newer, real-time, 
 docker-guest: ## make the Docker guest, and an image for it
 	@fixtures/docker/make.sh
 	@fixtures/docker/image.sh
+	@fixtures/docker/client.sh > /dev/null
 
 build: tools ## build the release
 	$(CARGO) build --locked --release -p rvmm
@@ -62,10 +63,12 @@ check-apple: tools ## type-check, lint, link and sign for both Apple targets, wi
 fuzz: tools ## fuzz every target for a while (SECONDS_EACH=60)
 	scripts/fuzz.sh long
 
-bench: tools guests ## measure against QEMU's software emulation on this machine
-	@scripts/need.sh qemu-system-x86_64:qemu-system-x86 lz4:lz4 xz:xz-utils zstd:zstd
+bench: tools guests docker-guest ## measure against QEMU's software emulation on this machine
+	@scripts/need.sh qemu-system-x86_64:qemu-system-x86 lz4:lz4 xz:xz-utils zstd:zstd iperf3:iperf3
+	@fixtures/docker/make.sh docker-bench
 	$(CARGO) build --locked --release -p rvmm
 	scripts/bench.py
+	scripts/bench_docker.py
 
 matrix: build ## boot every guest there is with one and two vCPUs and run its checks (make guests-all first)
 	scripts/matrix.sh

@@ -37,7 +37,7 @@ impl Machine {
     /// Boots the guest with its disk, network and shared folder, and waits until dockerd is ready.
     pub(crate) fn boot(place: &Arc<Place>) -> Self {
         let append = env::var("RVMM_TEST_APPEND").unwrap_or_default();
-        let words = format!("console=ttyS0 quiet rvmm.share=share:/share {append}");
+        let words = format!("console=ttyS0 quiet {append}");
         let cpus = env::var("RVMM_TEST_CPUS").unwrap_or_else(|_| "1".to_owned());
         let _ = fs::remove_file(place.socket());
         let (mut command, forwarder) = match &place.vmm {
@@ -49,13 +49,19 @@ impl Machine {
                 command.args(["--net", "user", "--forward"]);
                 command.arg(format!("unix:{}=tcp:2375", place.socket().display()));
                 command.args(["--forward", &format!("tcp:127.0.0.1:{}=80", place.web_port)]);
-                command.args(["--share", &format!("{},tag=share", place.share().display()), "--rng"]);
+                command.args([
+                    "--share",
+                    &format!("{},tag=share,mount=/share", place.share().display()),
+                    "--rng",
+                ]);
                 (command, None)
             }
             Vmm::Qemu => {
                 let port = free_port();
                 let mut command = Command::new("qemu-system-x86_64");
                 command.args("-accel tcg -M q35 -m 1G -nodefaults -no-user-config -display none".split(' '));
+                // rvmm tells the guest of its shares by itself.
+                let words = format!("{words} rvmm.share=share:/share");
                 command.args(["-smp", &cpus, "-serial", "stdio", "-append", &words]);
                 command.arg("-kernel").arg(&place.kernel).arg("-initrd").arg(&place.initrd);
                 let disk = place.disk();
