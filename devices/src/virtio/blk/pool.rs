@@ -8,6 +8,7 @@
 //! ring ─pop─▶ Batch ─▶ a thread: image ─▶ complete, signal ─▶ used ring
 //! ```
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,27 +32,30 @@ const QUICK_THREADS: usize = 2;
 /// A request that takes longer on average, nanoseconds, is worth a thread of its own: waking one costs a few thousand.
 const QUICK_NS: u64 = 30_000;
 
+/// A request that takes longer than this, nanoseconds, waits for a drive: others are not to wait for it.
+const BLOCKED_NS: u64 = 200_000;
+
 /// A queue and its requests.
 struct Lane {
     queue: Queue,
-    /// Taken from the ring, by nobody yet.
-    next: Option<Request>,
+    /// Taken from the ring, with no thread; the oldest first. At most [`BATCH`] for each thread, and one.
+    waiting: VecDeque<Request>,
     /// With a thread; at most [`BATCH`] for each.
     in_service: usize,
     /// The ring may hold something new.
     rung: bool,
-    /// Nothing more is taken.
+    /// Nothing more is taken from the ring.
     stopping: bool,
 }
 
 impl Lane {
     fn new(queue: Queue) -> Self {
-        Self { queue, next: None, in_service: 0, rung: true, stopping: false }
+        Self { queue, waiting: VecDeque::new(), in_service: 0, rung: true, stopping: false }
     }
 
     fn pop(&mut self) -> Option<Request> {
-        if self.next.is_some() {
-            return self.next.take();
+        if let Some(request) = self.waiting.pop_front() {
+            return Some(request);
         }
         while self.rung && !self.stopping {
             match self.queue.pop() {
@@ -71,13 +75,28 @@ impl Lane {
         requests.push(first);
         while let Some(next) = self.pop() {
             if is_long || requests.len() == most || next.may_take_long() {
-                self.next = Some(next);
+                self.waiting.push_front(next);
                 break;
             }
             requests.push(next);
         }
         self.in_service += requests.len();
         Some(Batch { lane: usize::from(self.queue.index()), requests, is_long })
+    }
+
+    /// Gives chains back to the driver, and takes requests back that were not served.
+    fn finish(&mut self, served: Vec<(Chain, u32)>, rest: impl DoubleEndedIterator<Item = Request>) {
+        self.in_service -= served.len();
+        self.queue.complete_all(served);
+        self.queue.signal();
+        for request in rest.rev() {
+            self.in_service -= 1;
+            self.waiting.push_front(request);
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.in_service == 0 && self.waiting.is_empty()
     }
 }
 
@@ -109,6 +128,15 @@ impl State {
         self.request_ns > QUICK_NS
     }
 
+    /// Learns how long a request took.
+    fn took(&mut self, took_ns: u64) {
+        self.request_ns = if took_ns > BLOCKED_NS {
+            2 * QUICK_NS
+        } else {
+            self.request_ns - self.request_ns / 8 + took_ns.min(2 * QUICK_NS) / 8
+        };
+    }
+
     /// Takes the next requests.
     fn take(&mut self) -> Option<Batch> {
         let most = if self.is_slow() { 1 } else { BATCH };
@@ -127,7 +155,7 @@ impl State {
 
     /// Whether requests wait for a thread.
     fn is_behind(&self) -> bool {
-        self.lanes.iter().flatten().any(|lane| lane.next.is_some())
+        self.lanes.iter().flatten().any(|lane| !lane.waiting.is_empty())
     }
 
     /// Whether another thread should look. One that is busy with quick requests will look soon itself, but if there are
@@ -194,16 +222,12 @@ impl Pool {
         self.0.call_help(&mut state);
     }
 
-    /// Waits for what is with the host, puts the rest back into the ring, and gives the queue back.
+    /// Waits until all that was taken from the queue is done, which is a bounded number of requests, and gives it back.
     pub(super) fn stop_queue(&self, index: u16) -> Option<Queue> {
         let index = usize::from(index);
         let mut state = lock(&self.0.state);
-        let lane = state.lanes.get_mut(index)?.as_mut()?;
-        lane.stopping = true;
-        if let Some(next) = lane.next.take() {
-            lane.queue.undo_pop(next.chain);
-        }
-        while state.lanes.get(index).and_then(Option::as_ref).is_some_and(|lane| lane.in_service > 0) {
+        state.lanes.get_mut(index)?.as_mut()?.stopping = true;
+        while state.lanes.get(index).and_then(Option::as_ref).is_some_and(|lane| !lane.is_drained()) {
             state = self.0.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.lanes.get_mut(index)?.take().map(|lane| lane.queue)
@@ -268,34 +292,43 @@ impl Shared {
                 self.call_help(&mut state);
             }
             drop(state);
-            let since = Instant::now();
             let Batch { lane, requests, is_long } = batch;
-            let count = requests.len();
-            let terms =
-                Terms { features: self.features, write_through: self.write_through.load(Ordering::Acquire) };
-            let done = |request: Request| {
-                let written = serve(&request, &self.image, terms);
-                (request.chain, written)
-            };
-            let served: Vec<(Chain, u32)> = requests.into_iter().map(done).collect();
-            let took_ns = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX) / count as u64;
+            let (served, rest, took_ns) = self.serve(requests);
             state = lock(&self.state);
             if is_long {
                 state.long -= 1;
             } else {
-                // One that was long by chance, such as by the thread being kept waiting, does not decide.
-                let took_ns = took_ns.min(2 * QUICK_NS);
-                state.request_ns = state.request_ns - state.request_ns / 8 + took_ns / 8;
+                state.took(took_ns);
             }
             if let Some(Some(lane)) = state.lanes.get_mut(lane) {
-                lane.queue.complete_all(served);
-                lane.queue.signal();
-                lane.in_service -= count;
-                if lane.stopping && lane.in_service == 0 {
+                lane.finish(served, rest);
+                if lane.stopping && lane.is_drained() {
                     self.drained.notify_all();
                 }
             }
         }
+    }
+
+    /// Serves requests in order, up to one that the drive was waited for; answers what is done, what is not, and the time
+    /// of a request in nanoseconds.
+    fn serve(&self, requests: Vec<Request>) -> (Vec<(Chain, u32)>, std::vec::IntoIter<Request>, u64) {
+        let terms =
+            Terms { features: self.features, write_through: self.write_through.load(Ordering::Acquire) };
+        let mut served = Vec::with_capacity(requests.len());
+        let mut rest = requests.into_iter();
+        let since = Instant::now();
+        let mut before_ns = 0;
+        for request in rest.by_ref() {
+            let written = serve(&request, &self.image, terms);
+            served.push((request.chain, written));
+            let now_ns = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            if now_ns - before_ns > BLOCKED_NS {
+                return (served, rest, now_ns - before_ns);
+            }
+            before_ns = now_ns;
+        }
+        let each_ns = before_ns / served.len().max(1) as u64;
+        (served, rest, each_ns)
     }
 }
 

@@ -73,7 +73,7 @@ fn a_stopped_queue_has_nothing_in_flight_and_loses_nothing() {
     for packed in [false, true] {
         let (mut driver, control) = driver(1, Setup { packed, ..Setup::default() });
         control.look(|seen| seen.held = true);
-        for sector in 0..30 {
+        for sector in 0..80 {
             driver.send(0, &[&header(request::IN, sector)], &[512, 1]);
         }
         assert!(control.wait(|seen| seen.inside > 0));
@@ -94,9 +94,9 @@ fn a_stopped_queue_has_nothing_in_flight_and_loses_nothing() {
         while driver.queues[0].used().is_some() {
             answered += 1;
         }
-        assert!(answered > 0 && answered < 30, "{answered}");
+        assert!(answered > 0 && answered < 80, "{answered}");
         driver.device.start_queue(0, queue);
-        collect(&mut driver, 0, 30 - answered);
+        collect(&mut driver, 0, 80 - answered);
     }
 }
 
