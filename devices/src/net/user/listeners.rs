@@ -166,9 +166,7 @@ impl Listeners {
                 }
                 let accepted = match &listener.socket {
                     Socket::Tcp(socket) => socket.accept().map(|(stream, _)| {
-                        // Segments go out as the guest's come in.
-                        let _ = stream.set_nodelay(true);
-                        tcp.forward(link, sockets, HostStream::Tcp(stream), guest, now);
+                        tcp.forward(link, sockets, HostStream::accepted(stream), guest, now);
                     }),
                     Socket::Unix { socket, .. } => socket.accept().map(|(stream, _)| {
                         tcp.forward(link, sockets, HostStream::Unix(stream), guest, now);

@@ -65,9 +65,10 @@ use super::{
     UserConfig,
 };
 
-/// How long a TCP connection lives without a sign of life (RFC 5382, section 5, asks for at least 2 h 4 min).
+/// How long a TCP connection may be silent until the guest is asked whether it is still there (RFC 5382, section 5, asks
+/// for at least 2 h 4 min).
 const TCP_IDLE: Duration = Duration::from_secs(2 * 3600 + 5 * 60);
-/// The same for UDP (RFC 4787, section 4.3, asks for at least two minutes).
+/// How long a UDP conversation lives without a datagram (RFC 4787, section 4.3, asks for at least two minutes).
 const UDP_IDLE: Duration = Duration::from_secs(180);
 
 /// Room for one datagram.
@@ -84,9 +85,9 @@ pub struct UserOptions {
     pub events: Arc<dyn NetEvents>,
     /// The file that names the host's name servers.
     pub resolv_conf: PathBuf,
-    /// How long a TCP connection lives without a sign of life.
+    /// How long a TCP connection may be silent until the guest is asked whether it is still there.
     pub tcp_idle: Duration,
-    /// The same for a UDP conversation.
+    /// How long a UDP conversation lives without a datagram.
     pub udp_idle: Duration,
     /// Name servers with their ports, in place of the configuration's and the file's.
     pub name_servers: Vec<SocketAddr>,

@@ -3,9 +3,12 @@
 //! ```text
 //!   guest's SYN ──▶ Connecting ──connected──▶ Open ──both ends finished, all written──▶ over
 //!                       │                      ▲ │
-//!                     refused: reset           │ reset by either end, idle ──▶ over, the other end reset
+//!                     refused: reset           │ reset by either end, lost ──▶ over, the other end reset
 //!   host's peer ───────────────────────────────┘ (we connect to the guest)
 //! ```
+//!
+//! A flow may be silent for as long as both ends like, half closed or not: the client of a container that says nothing
+//! for a day is still there. Now and then the guest is asked whether it still knows of a silent flow.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -25,15 +28,49 @@ use crate::net::{MacAddress, Offloads, Received};
 /// How often at most a flow's timers are looked at: a bound on what a mistaken one costs.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
-/// How long flows live without a sign of life.
+/// How often the guest is asked again about a silent flow, and how long an answer is waited for.
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+const PROBE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long flows may be silent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct IdleTimes {
-    /// Until a connection stands.
+    /// Until a connection stands; it ends then.
     pub(super) opening: Duration,
-    /// While it stands (RFC 5382, section 5: at least two hours and four minutes).
+    /// While it stands; the guest is asked then (RFC 5382, section 5: not before two hours and four minutes).
     pub(super) open: Duration,
-    /// Once one end has finished.
+    /// While the guest owes an acknowledgment of the end; it ends then.
     pub(super) closing: Duration,
+    /// While the guest owes an answer to the question; it ends then.
+    pub(super) probing: Duration,
+}
+
+impl IdleTimes {
+    /// With the usual times, or shorter ones where `open` is shorter.
+    pub(super) fn new(open: Duration) -> Self {
+        Self {
+            opening: OPENING.min(open),
+            open,
+            closing: CLOSING.min(open),
+            probing: PROBE_PATIENCE.min(open),
+        }
+    }
+}
+
+/// How long a connection may take to stand.
+const OPENING: Duration = Duration::from_secs(75);
+/// How long the last acknowledgments may take.
+const CLOSING: Duration = Duration::from_secs(4 * 60);
+
+/// What happens to a flow that was silent for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expiry {
+    /// It was not: something moved meanwhile.
+    NotYet,
+    /// The guest is asked whether it knows of it.
+    Probed,
+    /// It ends.
+    Ended,
 }
 
 /// Where a flow stands.
@@ -72,6 +109,8 @@ pub(super) struct Flow {
     host_finished: bool,
     /// When something last moved.
     active: Instant,
+    /// Since when an answer of the guest's is waited for.
+    probed: Option<Instant>,
     /// What [`super::TcpFlows`] keeps with a flow.
     pub(super) timer: Option<Instant>,
     pub(super) queued: bool,
@@ -126,6 +165,7 @@ impl Flow {
             guest_finished: false,
             host_finished: false,
             active: now,
+            probed: None,
             timer: None,
             queued: false,
         }
@@ -162,6 +202,9 @@ impl Flow {
             return None;
         }
         self.active = now;
+        if self.probed.take().is_some() {
+            self.stack.socket().set_keep_alive(None);
+        }
         self.stack.take(datagram, timestamp)
     }
 
@@ -283,22 +326,36 @@ impl Flow {
         }
     }
 
-    /// When the flow ends for want of a sign of life.
+    /// When the flow has been silent for too long.
     pub(super) fn expires(&mut self, idle: &IdleTimes) -> Instant {
+        if let Some(probed) = self.probed {
+            return probed + idle.probing;
+        }
         let patience = match (&self.stage, self.stack.socket().state()) {
             (Stage::Connecting(_), _) | (_, State::Listen | State::SynSent | State::SynReceived) => {
                 idle.opening
             }
-            (_, State::Established) => idle.open,
+            (_, State::Established | State::CloseWait | State::FinWait2) => idle.open,
             _ => idle.closing,
         };
         self.active + patience
     }
 
-    /// Ends the flow: the host's peer is reset, and the guest's end gives a reset next.
-    pub(super) fn abort(&mut self) {
+    /// The time that [`Self::expires`] said is there.
+    pub(super) fn expire(&mut self, idle: &IdleTimes, now: Instant) -> Expiry {
+        if self.expires(idle) > now {
+            return Expiry::NotYet;
+        }
+        let socket = self.stack.socket();
+        let stands = matches!(socket.state(), State::Established | State::CloseWait | State::FinWait2);
+        if self.probed.is_none() && stands {
+            self.probed = Some(now);
+            socket.set_keep_alive(Some(PROBE_EVERY.into()));
+            return Expiry::Probed;
+        }
         self.stream.abort();
-        self.stack.socket().abort();
+        socket.abort();
+        Expiry::Ended
     }
 }
 

@@ -16,7 +16,7 @@ use slab::Slab;
 use smoltcp::time::Instant as Timestamp;
 use smoltcp::wire::TcpPacket;
 
-use self::flow::{Fate, Flow, IdleTimes, micros_since};
+use self::flow::{Expiry, Fate, Flow, IdleTimes, micros_since};
 use self::segment::Syn;
 use self::stack::Stack;
 pub(super) use self::stream::HostStream;
@@ -33,6 +33,9 @@ pub(super) const MAX_FLOWS: usize = 2048;
 
 /// Buffer for each direction of a flow in bytes, by how many flows there are: few flows are fast, many are bounded.
 const BUFFERS: [(usize, usize); 3] = [(16, 256 << 10), (128, 64 << 10), (MAX_FLOWS, 16 << 10)];
+
+/// When a flow that was due is looked at again, unless it says otherwise.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Where ports for connections into the guest begin (RFC 6335: the dynamic ports).
 const FIRST_DYNAMIC_PORT: u16 = 49_152;
@@ -54,11 +57,6 @@ pub(super) struct TcpFlows {
     warned: bool,
 }
 
-/// How long a connection may take to stand.
-const OPENING: Duration = Duration::from_secs(75);
-/// How long one may stay half closed (RFC 5382, section 5: at least four minutes).
-const CLOSING: Duration = Duration::from_secs(4 * 60);
-
 impl TcpFlows {
     pub(super) fn new(idle: Duration) -> Self {
         Self {
@@ -66,7 +64,7 @@ impl TcpFlows {
             by_ends: HashMap::new(),
             busy: VecDeque::new(),
             timers: Timers::default(),
-            idle: IdleTimes { opening: OPENING.min(idle), open: idle, closing: CLOSING.min(idle) },
+            idle: IdleTimes::new(idle),
             offloads: Offloads::empty(),
             start: Instant::now(),
             next_port: FIRST_DYNAMIC_PORT,
@@ -302,18 +300,14 @@ impl TcpFlows {
     pub(super) fn advance(&mut self, sockets: &Sockets, now: Instant) {
         while let Some(index) = self.timers.due(now) {
             let Some(flow) = self.flows.get_mut(index) else { return };
-            if flow.expires(&self.idle) > now {
-                self.timers.set(index, &mut flow.timer, None);
-                self.set_busy(index);
-            } else if flow.waiting_syn().is_some() {
+            if flow.expire(&self.idle, now) == Expiry::Ended && flow.waiting_syn().is_some() {
                 self.remove(sockets, index);
-            } else {
-                // The guest hears of it when the flow gives its last frame.
-                flow.abort();
-                let last = now + Duration::from_secs(1);
-                self.timers.set(index, &mut flow.timer, Some(last));
-                self.set_busy(index);
+                continue;
             }
+            // What is to be said, the flow gives as its next frame; the deadline is set after that. Should the guest
+            // have no room for it, there is one all the same.
+            self.timers.set(index, &mut flow.timer, Some(now + RETRY));
+            self.set_busy(index);
         }
         for position in 0..self.busy.len() {
             let Some(index) = self.busy.get(position).copied() else { return };

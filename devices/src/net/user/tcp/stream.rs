@@ -19,6 +19,12 @@ impl HostStream {
         TcpStream::connect(to).map(Self::Tcp)
     }
 
+    /// A connection that was accepted.
+    pub(in crate::net::user) fn accepted(stream: TcpStream) -> Self {
+        set_options(&stream);
+        Self::Tcp(stream)
+    }
+
     /// Whether the connection stands: `None` while it is under way.
     pub(super) fn connected(&self) -> Option<io::Result<()>> {
         let Self::Tcp(stream) = self else { return Some(Ok(())) };
@@ -28,8 +34,7 @@ impl HostStream {
         }
         match stream.peer_addr() {
             Ok(_) => {
-                // Segments are the guest's to make up; ours go out as they come.
-                let _ = stream.set_nodelay(true);
+                set_options(stream);
                 Some(Ok(()))
             }
             Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
@@ -53,6 +58,14 @@ impl HostStream {
             let _ = rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
         }
     }
+}
+
+/// Without these a connection works as well, only slower or for longer than its peer.
+fn set_options(stream: &TcpStream) {
+    // Segments are the guest's to make up; ours go out as they come.
+    let _ = stream.set_nodelay(true);
+    // A peer that is gone without a word is noticed.
+    let _ = rustix::net::sockopt::set_socket_keepalive(stream, true);
 }
 
 impl Read for HostStream {

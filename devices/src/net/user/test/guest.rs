@@ -91,8 +91,8 @@ pub(super) struct Guest {
     start: Instant,
     buffer: Vec<u8>,
     next_port: u16,
-    /// Frames a turn hands to the guest at most.
-    pub(super) room: usize,
+    /// Frames go nowhere.
+    pub(super) unplugged: bool,
 }
 
 pub(super) fn mac() -> MacAddress {
@@ -131,7 +131,7 @@ impl Guest {
             start: Instant::now(),
             buffer: vec![0; MAX_FRAME_BYTES],
             next_port: 20_000,
-            room: 256,
+            unplugged: false,
         }
     }
 
@@ -143,15 +143,19 @@ impl Guest {
         }
         let now = Timestamp::from_micros(self.start.elapsed().as_micros() as i64);
         self.interface.poll(now, &mut self.cable, &mut self.sockets);
+        if self.unplugged {
+            self.cable.to_host.clear();
+        }
         while let Some(frame) = self.cable.to_host.pop_front() {
             assert_eq!(self.net.send(&frame, &FrameHeader::default()), Sent::Done);
         }
         self.net.advance(Instant::now());
-        for _ in 0..self.room {
-            let Some(received) = self.net.receive(&mut self.buffer) else { break };
+        while let Some(received) = self.net.receive(&mut self.buffer) {
             assert_eq!(received.header, FrameHeader::default(), "offloads the guest did not take up");
             assert!(received.bytes <= 1514, "a frame larger than the link takes");
-            self.cable.to_guest.push_back(self.buffer[..received.bytes].to_vec());
+            if !self.unplugged {
+                self.cable.to_guest.push_back(self.buffer[..received.bytes].to_vec());
+            }
         }
     }
 

@@ -196,16 +196,43 @@ fn a_thousand_flows() {
     assert_eq!(guest.net.tcp_connections(), 0);
 }
 
+fn impatient() -> Guest {
+    Guest::with(&UserConfig::default(), |options| options.tcp_idle = Duration::from_millis(150))
+}
+
 #[test]
-fn idle_connections_end() {
-    let mut guest =
-        Guest::with(&UserConfig::default(), |options| options.tcp_idle = Duration::from_millis(150));
+fn silent_connections_live_while_the_guest_knows_them() {
+    let mut guest = impatient();
+    let (open, mut to_open) = guest.pair();
+    let (half, mut to_half) = guest.pair();
+    // As the docker client does when its input is at an end.
+    to_half.shutdown(Shutdown::Write).unwrap();
+    guest.run_for(Duration::from_millis(900));
+    assert_eq!(guest.net.tcp_connections(), 2);
+    guest.guest_sends(open, &mut to_open, b"still there");
+    guest.host_sends(open, &mut to_open, b"me too");
+    guest.guest_sends(half, &mut to_half, b"and I");
+}
+
+#[test]
+fn connections_the_guest_has_forgotten_end() {
+    let mut guest = impatient();
     let (handle, mut stream) = guest.pair();
-    guest.guest_sends(handle, &mut stream, b"a sign of life");
-    assert!(guest.net.deadline().is_some());
-    guest.until(|guest| (guest.net.tcp_connections() == 0).then_some(()));
-    guest.until(|guest| (guest.tcp(handle).state() == State::Closed).then_some(()));
+    guest.sockets.remove(handle);
     assert_eq!(read_to_end(&mut guest, &mut stream), Err(ErrorKind::ConnectionReset));
+    guest.until(|guest| (guest.net.tcp_connections() == 0).then_some(()));
+}
+
+#[test]
+fn connections_of_a_guest_that_is_gone_end() {
+    let mut guest = impatient();
+    let (handle, mut stream) = guest.pair();
+    guest.unplugged = true;
+    assert_eq!(read_to_end(&mut guest, &mut stream), Err(ErrorKind::ConnectionReset));
+    guest.until(|guest| (guest.net.tcp_connections() == 0).then_some(()));
+    guest.unplugged = false;
+    guest.tcp(handle).send_slice(b"hello?").unwrap();
+    guest.until(|guest| (guest.tcp(handle).state() == State::Closed).then_some(()));
 }
 
 #[test]
