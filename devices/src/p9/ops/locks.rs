@@ -48,7 +48,8 @@ impl Server {
         let span = Span::new(request.start, request.length).ok_or(Errno::EINVAL)?;
         let exclusive = match request.kind {
             lock::READ => false,
-            lock::WRITE => true,
+            // Linux's client looks among its own locks first, and then has forgotten which type was asked for.
+            lock::WRITE | lock::UNLOCK => true,
             _ => return Err(Errno::EINVAL),
         };
         let owner = Owner::new(request.client, request.process);

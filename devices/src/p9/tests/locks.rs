@@ -49,6 +49,9 @@ fn what_is_in_the_way() {
     assert_eq!(c.getlock(b, READ, 0, 0, 2), Ok((WRITE, 10, 20, 1)));
     assert_eq!(c.getlock(b, READ, 0, 10, 2), Ok((UNLOCK, 0, 10, 2)));
     assert_eq!(c.getlock(a, WRITE, 0, 0, 1), Ok((UNLOCK, 0, 0, 1)), "one's own is not");
+    // Linux's client always asks for this type.
+    assert_eq!(c.getlock(b, UNLOCK, 0, 0, 2), Ok((WRITE, 10, 20, 1)));
+    assert_eq!(c.getlock(b, UNLOCK, 30, 0, 2), Ok((UNLOCK, 30, 0, 2)));
     assert_eq!(c.lock(a, READ, 10, 0, 1), SUCCESS);
     assert_eq!(c.getlock(b, WRITE, 0, 0, 2), Ok((READ, 10, 0, 1)), "to the end");
 }
@@ -84,7 +87,7 @@ fn requests_that_make_no_sense() {
     let c = &share.client;
     assert_eq!(c.lock(walked, WRITE, 0, 0, 1), Err(Errno::EBADF));
     assert_eq!(c.lock(open, 3, 0, 0, 1), Err(Errno::EINVAL));
-    assert_eq!(c.getlock(open, UNLOCK, 0, 0, 1), Err(Errno::EINVAL));
+    assert_eq!(c.getlock(open, 3, 0, 0, 1), Err(Errno::EINVAL));
     assert_eq!(c.lock(open, WRITE, u64::MAX, 0, 1), Err(Errno::EINVAL));
     assert_eq!(c.lock(open, WRITE, 1, u64::MAX, 1), Err(Errno::EINVAL));
     assert_eq!(c.lock(open, WRITE, i64::MAX as u64, 1, 1), SUCCESS);
