@@ -63,7 +63,7 @@ seeds() {
     printf '\077\003\000\000\007\001\001\000\000\377\377\000\000\264\005\007\000\000\007' | seed net connect
     printf '\000\002\003\040\000\021\000\000\000' | seed devices ports
     # Each virtio device over both transports, with both kinds of ring, and two requests: the rest of an input is zeros.
-    for device in 0 1 2 3 4 5; do
+    for device in 0 1 2 3 4 5 6; do
         for way in 0 1 2 3; do
             printf "\\00$device\\00$way\\000\\005\\000\\000\\002\\000\\000\\000\\001\\002" | seed virtio "$device-$way"
         done

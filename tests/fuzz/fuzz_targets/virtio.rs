@@ -5,19 +5,23 @@
 //! An input is: device, transport, kind of ring, then steps. Most requests look like those the device knows.
 #![no_main]
 
-use std::io::{Read, Write};
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use devices::bus::{BusDevice, Width};
 use devices::disk::{DiskConfig, DiskImage};
 use devices::interrupt::{IrqLine, MsiMessage, MsiTarget};
+use devices::net::{FrameHeader, MAX_FRAME_BYTES, MacAddress, NetBackend, Offloads, Received, Sent};
 use devices::p9::{Server, ShareConfig};
 use devices::pci::PciFunction;
 use devices::virtio::balloon::{Balloon, BalloonHandle};
 use devices::virtio::blk::Block;
 use devices::virtio::console::{Console, ConsoleHandle};
+use devices::virtio::net::Net;
 use devices::virtio::p9::P9;
 use devices::virtio::rng::Rng;
 use devices::virtio::vsock::{Vsock, VsockConfig};
@@ -25,6 +29,8 @@ use devices::virtio::{Registers, VirtioDevice, VirtioMmio, VirtioPci};
 use fuzz::Choices;
 use guest_memory::GuestMemory;
 use libfuzzer_sys::fuzz_target;
+use mio::event::Event;
+use mio::{Registry, Token};
 use tempfile::TempDir;
 use vm_memory::{Bytes, GuestAddress};
 
@@ -39,6 +45,8 @@ const BUFFERS_AT: u64 = QUEUES as u64 * RING_BYTES;
 /// Parts of a ring: descriptors are first.
 const DRIVER_AREA: u64 = 0x1000;
 const DEVICE_AREA: u64 = 0x2000;
+/// Frames on their way through a network.
+const MAX_FRAMES: usize = 8;
 /// Host programs connected to vsock at a time.
 const MAX_CLIENTS: usize = 4;
 
@@ -50,6 +58,50 @@ struct Nobody;
 
 impl MsiTarget for Nobody {
     fn send_msi(&self, _message: MsiMessage) {}
+}
+
+/// A network that sends back what it is sent.
+#[derive(Default)]
+struct Loopback(VecDeque<(Vec<u8>, FrameHeader)>);
+
+impl NetBackend for Loopback {
+    fn offloads(&self) -> Offloads {
+        Offloads::all()
+    }
+
+    fn set_offloads(&mut self, _offloads: Offloads) {}
+
+    fn register(&mut self, _registry: &Registry, _first: Token) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn deregister(&mut self) {}
+
+    fn ready(&mut self, _event: &Event) {}
+
+    fn send(&mut self, frame: &[u8], header: &FrameHeader) -> Sent {
+        assert!(frame.len() <= MAX_FRAME_BYTES);
+        if self.0.len() < MAX_FRAMES {
+            self.0.push_back((frame.to_vec(), *header));
+        }
+        Sent::Done
+    }
+
+    fn advance(&mut self, _now: Instant) {}
+
+    fn receive(&mut self, frame: &mut [u8]) -> Option<Received> {
+        let (bytes, header) = self.0.pop_front()?;
+        frame[..bytes.len()].copy_from_slice(&bytes);
+        Some(Received { bytes: bytes.len(), header })
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn reset(&mut self) {
+        self.0.clear();
+    }
 }
 
 enum Transport {
@@ -179,6 +231,10 @@ fn device(kind: u8, folder: &Path) -> (Box<dyn VirtioDevice>, Host) {
             let config: DiskConfig = text.parse().unwrap();
             (Box::new(Block::new(DiskImage::open(&config).unwrap(), 2)), Host::Quiet)
         }
+        5 => {
+            let backend = Box::new(Loopback::default());
+            (Box::new(Net::new(backend, MacAddress::local(1), 1500)), Host::Quiet)
+        }
         _ => {
             let share = folder.join("share");
             std::fs::create_dir_all(share.join("folder")).unwrap();
@@ -202,7 +258,7 @@ struct Guest {
 
 impl Guest {
     fn new(choices: &mut Choices<'_>) -> Self {
-        let (kind, packed) = (choices.u8() % 6, choices.u8());
+        let (kind, packed) = (choices.u8() % 7, choices.u8());
         let folder = tempfile::tempdir().unwrap();
         let (device, host) = device(kind, folder.path());
         let memory = Arc::new(GuestMemory::from_ranges(&[(GuestAddress(0), MEMORY_BYTES)]).unwrap());
@@ -446,6 +502,17 @@ fn content(kind: u8, choices: &mut Choices<'_>) -> Vec<u8> {
             request
         }
         5 => {
+            // Flags, kind of segment, and four lengths; then addresses and a frame.
+            let mut packet = vec![choices.u8() % 3, choices.one_of(&[0, 0, 1, 4, 3, 0x81])];
+            for _ in 0..4 {
+                packet.extend(choices.one_of(&[0_u16, 20, 34, 54, 1460, 9000, u16::MAX]).to_le_bytes());
+            }
+            packet.extend([0, 0]);
+            packet
+                .extend(vec![choices.u8(); usize::from(choices.one_of(&[0_u16, 13, 14, 60, 1514, 30_000]))]);
+            packet
+        }
+        6 => {
             let body = choices.take::<24>();
             let size = if choices.u8() < 240 { 31 } else { choices.u32() };
             [&size.to_le_bytes()[..], &[choices.u8()], &[0, 0], &body].concat()
