@@ -137,7 +137,10 @@ fn client(cache: &Path) -> Option<PathBuf> {
     let named = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&named)
         .map(|folder| folder.join("docker"))
-        .chain(["docker-cli", "docker.io"].map(|package| cache.join("tools").join(package).join("usr/bin/docker")))
+        .chain(
+            ["docker-cli", "docker.io"]
+                .map(|package| cache.join("tools").join(package).join("usr/bin/docker")),
+        )
         .find(|path| path.is_file())
 }
 
