@@ -103,6 +103,9 @@ impl Machine {
         let started = Instant::now();
         while self.console.text().matches(READY).count() < times {
             let ended = self.child.try_wait().unwrap();
+            if ended.is_some() {
+                thread::sleep(Duration::from_millis(300)); // until its last words are read
+            }
             let late = started.elapsed() > READY_LIMIT;
             assert!(ended.is_none() && !late, "not ready ({ended:?}); the console:\n{}", self.console.text());
             thread::sleep(Duration::from_millis(50));
