@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use vmm::engine::EngineOptions;
 use vmm::config::{
     BootConfig, DEFAULT_CMDLINE, EngineChoice, MachineConfig, OnReboot, SerialBackend, UnpackBy,
     VirtioTransport,
@@ -91,6 +92,13 @@ pub(crate) struct BootArgs {
     /// What runs the guest's CPUs. A forced engine that is missing is an error, never replaced by the other.
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub(crate) engine: Engine,
+
+    /// How the software engine executes code: jit=on|off, threshold=N, cache=SIZE, separated by commas.
+    ///
+    /// A block of guest code becomes host code when it was interpreted threshold times; cache bounds that code for
+    /// each vCPU.
+    #[arg(long, value_name = "OPTIONS", default_value = "", hide_default_value = true, value_parser = values::engine_options)]
+    pub(crate) engine_opts: EngineOptions,
 
     /// What happens when the guest reboots: boot again, or exit.
     ///

@@ -9,7 +9,7 @@ use crate::{exit_code, signals, summary};
 
 /// Boots and runs a guest; the process's exit code.
 pub(crate) fn run(arguments: &BootArgs) -> u8 {
-    let engine = match engine::select(arguments.engine.into()) {
+    let engine = match engine::select_with(arguments.engine.into(), arguments.engine_opts) {
         Ok(engine) => engine,
         Err(error) => {
             say(format_args!("--engine: {}", error_chain(&error)));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use vmm::config::{SerialBackend, check_cpus, check_memory};
 use vmm::console::ExpectPattern;
+use vmm::engine::EngineOptions;
 
 use crate::args::UnpackCache;
 
@@ -31,6 +32,32 @@ fn size(text: &str) -> Parsed<u64> {
         _ => return Err(bad()),
     };
     digits.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
+}
+
+/// What an engine's cache of host code may take.
+const CACHE_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
+
+/// The software engine's options.
+pub(crate) fn engine_options(text: &str) -> Parsed<EngineOptions> {
+    let mut options = EngineOptions::default();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        match part.split_once('=') {
+            Some(("jit", "on")) => options.jit = true,
+            Some(("jit", "off")) => options.jit = false,
+            Some(("threshold", count)) => {
+                options.threshold = count.parse().map_err(|_| format!("threshold={count}: not a number"))?;
+            }
+            Some(("cache", bytes)) => {
+                let bytes = size(bytes).map_err(|error| format!("{part}: {error}"))?;
+                if !CACHE_BYTES.contains(&bytes) {
+                    return Err(format!("{part}: must be 1M to 1G"));
+                }
+                options.cache_bytes = bytes as usize;
+            }
+            _ => return Err(format!("{part}: not one of jit=on|off, threshold=N, cache=SIZE")),
+        }
+    }
+    Ok(options)
 }
 
 /// Number of vCPUs.
