@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vmm::config::{DiskConfig, EngineChoice, Forward, NetConfig, SerialBackend, ShareConfig, VsockConfig};
+use vmm::engine::EngineOptions;
 
 use crate::disk::DiskCommand;
 use crate::{exit_code, values};
@@ -134,6 +135,13 @@ pub(crate) struct BootArgs {
     /// What runs the guest's CPUs. A forced engine that is missing is an error, never replaced by the other.
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub(crate) engine: Engine,
+
+    /// How the software engine executes code: jit=on|off, threshold=N, cache=SIZE, separated by commas.
+    ///
+    /// A block of guest code becomes host code when it was interpreted threshold times; cache bounds that code for
+    /// each vCPU.
+    #[arg(long, value_name = "OPTIONS", default_value = "", hide_default_value = true, value_parser = values::engine_options)]
+    pub(crate) engine_opts: EngineOptions,
 
     /// What happens when the guest reboots: boot again, or exit [default: reset].
     ///

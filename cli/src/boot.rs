@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &BootArgs) -> u8 {
     if arguments.print_config {
         return print(&config);
     }
-    let engine = match engine::select(arguments.engine.into()) {
+    let engine = match engine::select_with(arguments.engine.into(), arguments.engine_opts) {
         Ok(engine) => engine,
         Err(error) => {
             say(format_args!("--engine: {}", error_chain(&error)));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use vmm::config::{SerialBackend, check_cpus, check_memory, parse_duration, parse_size};
 use vmm::console::ExpectPattern;
+use vmm::engine::EngineOptions;
 
 use crate::args::UnpackCache;
 
@@ -16,6 +17,32 @@ pub(crate) fn memory(text: &str) -> Parsed<u64> {
     let bytes = parse_size(text).map_err(|error| error.to_string())?;
     check_memory(bytes).map_err(|error| error.to_string())?;
     Ok(bytes)
+}
+
+/// What an engine's cache of host code may take.
+const CACHE_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
+
+/// The software engine's options.
+pub(crate) fn engine_options(text: &str) -> Parsed<EngineOptions> {
+    let mut options = EngineOptions::default();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        match part.split_once('=') {
+            Some(("jit", "on")) => options.jit = true,
+            Some(("jit", "off")) => options.jit = false,
+            Some(("threshold", count)) => {
+                options.threshold = count.parse().map_err(|_| format!("threshold={count}: not a number"))?;
+            }
+            Some(("cache", bytes)) => {
+                let bytes = parse_size(bytes).map_err(|error| format!("{part}: {error}"))?;
+                if !CACHE_BYTES.contains(&bytes) {
+                    return Err(format!("{part}: must be 1M to 1G"));
+                }
+                options.cache_bytes = bytes as usize;
+            }
+            _ => return Err(format!("{part}: not one of jit=on|off, threshold=N, cache=SIZE")),
+        }
+    }
+    Ok(options)
 }
 
 /// Number of vCPUs.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hypervisor_framework::ReturnCode;
 use hypervisor_framework::native;
 pub use hypervisor_framework::native::Unavailable;
+pub use hypervisor_framework::soft::EngineOptions;
 use hypervisor_framework::soft::Soft;
 use hypervisor_framework::x86_64::{Hypervisor, VmOptions};
 
@@ -42,12 +43,21 @@ pub enum EngineError {
     NoFramework(#[from] Unavailable),
 }
 
-/// Chooses a provider. What is asked for by name is never replaced by another.
+/// Chooses a provider with the software engine's defaults; see [`select_with`].
 ///
 /// # Errors
 /// [`EngineError`] says why there is none.
 pub fn select(choice: EngineChoice) -> Result<Engine, EngineError> {
-    let soft = |why: String| Engine { hypervisor: Arc::new(Soft::default()), name: SOFT, why };
+    select_with(choice, EngineOptions::default())
+}
+
+/// Chooses a provider. What is asked for by name is never replaced by another.
+///
+/// # Errors
+/// [`EngineError`] says why there is none.
+pub fn select_with(choice: EngineChoice, options: EngineOptions) -> Result<Engine, EngineError> {
+    let soft =
+        |why: String| Engine { hypervisor: Arc::new(Soft::default().with_engine(options)), name: SOFT, why };
     let native = |hypervisor, why: &str| Engine { hypervisor, name: HVF, why: why.to_owned() };
     match choice {
         EngineChoice::Soft => Ok(soft("asked for".to_owned())),

@@ -35,6 +35,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::TimeSource;
 
+pub use engine::EngineOptions;
+
 pub use quirks::Quirks;
 
 use crate::x86_64::{Capability, Hypervisor, MsrInfo, Vm, VmOptions, VmxCapability};
@@ -43,6 +45,7 @@ use crate::{Error, Result, ReturnCode};
 /// The software provider of x86_64 virtual machines.
 pub struct Soft {
     quirks: Quirks,
+    options: EngineOptions,
     clock: Arc<dyn TimeSource>,
     tsc_frequency_hz: u64,
     /// VMs alive; counted for [`Quirks::one_vm`].
@@ -57,7 +60,13 @@ impl Soft {
 
     /// On another clock, which counts at `tsc_frequency_hz`.
     pub fn with_clock(quirks: Quirks, clock: Arc<dyn TimeSource>, tsc_frequency_hz: u64) -> Self {
-        Self { quirks, clock, tsc_frequency_hz, vms: Arc::default() }
+        Self { quirks, options: EngineOptions::default(), clock, tsc_frequency_hz, vms: Arc::default() }
+    }
+
+    /// The same with another way of executing guest code.
+    #[must_use]
+    pub fn with_engine(self, options: EngineOptions) -> Self {
+        Self { options, ..self }
     }
 }
 
@@ -90,6 +99,7 @@ impl Hypervisor for Soft {
         }
         Ok(Arc::new(vm::SoftVm::new(
             self.quirks.clone(),
+            self.options,
             Arc::clone(&self.clock),
             self.tsc_frequency_hz,
             count,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engine::{Engine, TimeSource};
+use engine::{Engine, EngineOptions, TimeSource};
 
 use super::kick::Kick;
 use super::memory::Memory;
@@ -19,6 +19,7 @@ pub(super) struct SoftVm(Arc<Shared>);
 
 pub(super) struct Shared {
     pub(super) quirks: Quirks,
+    options: EngineOptions,
     pub(super) clock: Arc<dyn TimeSource>,
     pub(super) tsc_frequency_hz: u64,
     pub(super) memory: Memory,
@@ -44,13 +45,14 @@ impl Drop for Shared {
 impl SoftVm {
     pub(super) fn new(
         quirks: Quirks,
+        options: EngineOptions,
         clock: Arc<dyn TimeSource>,
         tsc_frequency_hz: u64,
         count: Arc<AtomicUsize>,
     ) -> Self {
         let memory = Memory::new(&quirks);
         let (tsc_offset, vcpus) = (AtomicI64::new(0), Mutex::default());
-        Self(Arc::new(Shared { quirks, clock, tsc_frequency_hz, memory, tsc_offset, vcpus, count }))
+        Self(Arc::new(Shared { quirks, options, clock, tsc_frequency_hz, memory, tsc_offset, vcpus, count }))
     }
 }
 
@@ -129,7 +131,8 @@ struct Ticket {
 
 impl VcpuTicket for Ticket {
     fn claim(self: Box<Self>) -> Result<Box<dyn Vcpu>> {
-        let engine = Engine::new(self.vm.memory.engine(), Arc::clone(&self.vm.clock));
+        let engine =
+            Engine::with_options(self.vm.memory.engine(), Arc::clone(&self.vm.clock), self.vm.options);
         let code = ReturnCode::NO_RESOURCES;
         let (id, kick) = self.vm.add(&engine).ok_or(Error { call: "hv_vcpu_create", code })?;
         Ok(Box::new(SoftVcpu::new(self.vm, id, kick, engine, self.options)))

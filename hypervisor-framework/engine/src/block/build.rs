@@ -15,7 +15,7 @@ use crate::memory::{HostPtr, Mailbox, Message, PAGE_SIZE};
 /// Longest x86 instruction, bytes.
 const MAX_INSTRUCTION: usize = 15;
 /// A block has at most this many instructions.
-const MAX_INSTRUCTIONS: usize = 64;
+pub(crate) const MAX_INSTRUCTIONS: usize = 64;
 /// Its instructions start within this many bytes, so that their offsets fit a byte.
 const MAX_BYTES: usize = 240;
 

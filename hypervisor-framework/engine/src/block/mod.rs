@@ -5,7 +5,7 @@ mod cache;
 mod decode;
 mod operand;
 
-pub(crate) use build::build;
+pub(crate) use build::{MAX_INSTRUCTIONS, build};
 pub(crate) use cache::{BlockCache, BlockId, NO_BLOCK};
 pub(crate) use decode::{Translator, segment_allows, segment_number};
 pub(crate) use operand::{Dst, Imm, LockedMem, Mem, Place, Reg, Source};

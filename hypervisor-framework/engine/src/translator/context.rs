@@ -71,6 +71,8 @@ pub(super) struct Context {
     pub(super) back: u64,
     pub(super) host_stack: u64,
     pub(super) run_ops: extern "sysv64" fn(&mut Context, u32, &Unit) -> u32,
+    /// Entries of dropped blocks through keys made before.
+    pub(super) gone: u32,
     /// The mode that the running blocks are for.
     pub(super) mode: u8,
 }
@@ -94,6 +96,7 @@ pub(super) mod field {
     pub(crate) const UNIT: i32 = offset_of!(Context, unit) as i32;
     pub(crate) const BACK: i32 = offset_of!(Context, back) as i32;
     pub(crate) const HOST_STACK: i32 = offset_of!(Context, host_stack) as i32;
+    pub(crate) const GONE: i32 = offset_of!(Context, gone) as i32;
     pub(crate) const RUN_OPS: i32 = offset_of!(Context, run_ops) as i32;
 }
 

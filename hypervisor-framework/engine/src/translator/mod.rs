@@ -25,7 +25,7 @@ mod vector;
 
 use iced_x86::Encoder;
 
-use crate::block::Op;
+use crate::block::{MAX_INSTRUCTIONS, Op};
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
 use crate::mmu::Flush;
@@ -39,8 +39,8 @@ use unit::{Builder, Source};
 const MAX_CODE: usize = 64 << 10;
 /// Slots a block may use, bytes.
 const MAX_SLOTS: u64 = 64;
-/// Blocks dropped before inline caches that lead to them are forgotten.
-const MAX_GONE: u32 = 64;
+/// Entries of dropped blocks before inline caches and tables, which lead there, are forgotten.
+const MAX_GONE: u32 = 32;
 
 /// Why [`Translator::run`] came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,6 @@ pub(crate) struct Translator {
     encoder: Encoder,
     /// Counts flushes of all code: older links are void.
     epoch: u64,
-    gone: u32,
 }
 
 // SAFETY: the context lies in the region, which moves with the value; it refers to the CPU only while `run` runs.
@@ -126,6 +125,7 @@ impl Translator {
             unit: std::ptr::null(),
             back: 0,
             host_stack: 0,
+            gone: 0,
             run_ops: context::run_ops,
             mode: 0,
         };
@@ -134,19 +134,7 @@ impl Translator {
         let first = e.address_here().next_multiple_of(64);
         let slot = region.slots().start;
         let (encoder, caches) = (Encoder::new(64), Vec::new());
-        Some(Self {
-            region,
-            context,
-            jumps,
-            stubs,
-            first,
-            next: first,
-            slot,
-            caches,
-            encoder,
-            epoch: 0,
-            gone: 0,
-        })
+        Some(Self { region, context, jumps, stubs, first, next: first, slot, caches, encoder, epoch: 0 })
     }
 
     fn context(&mut self) -> &mut Context {
@@ -191,7 +179,8 @@ impl Translator {
 
     /// Runs generated code from a block on, for about `budget` instructions. Answers how many were executed.
     pub(crate) fn run(&mut self, cpu: &mut Cpu, code: Code, budget: u64) -> (Left, u64) {
-        let budget = i32::try_from(budget).unwrap_or(i32::MAX);
+        // One block is always run.
+        let budget = i32::try_from(budget).unwrap_or(i32::MAX).max(MAX_INSTRUCTIONS as i32);
         let enter = self.stubs.enter;
         let epoch = self.epoch;
         let context = self.context();
@@ -214,6 +203,10 @@ impl Translator {
         let context = self.context();
         context.cpu = std::ptr::null_mut();
         cpu.flags.set_arithmetic(context::from_raw(context.flags));
+        if context.gone >= MAX_GONE {
+            context.gone = 0;
+            context.generations.all();
+        }
         let used = i64::from(budget) - i64::from(context.budget);
         let left = match outcome {
             exit::FIND => Left::Find(Link { address: context.link, epoch }),
@@ -259,11 +252,6 @@ impl Translator {
         let mut e = Emitter::new(code.entry);
         e.jump(code.gone);
         let _ = self.region.write_code(code.entry, &e.bytes);
-        self.gone += 1;
-        if self.gone >= MAX_GONE {
-            self.gone = 0;
-            self.flush(Flush::All);
-        }
     }
 
     /// Drops all code.

@@ -40,7 +40,8 @@ fn shape(insn: &Instruction) -> Option<Shape> {
         }
         M::Imul if insn.op_count() > 1 => Shape::Writes,
         M::Imul | M::Mul => Shape::Accumulator,
-        M::Cmpxchg => Shape::Accumulator,
+        // Of registers it is rare, and the destination may be the accumulator itself.
+        M::Cmpxchg if insn.op0_kind() == OpKind::Memory => Shape::Accumulator,
         M::Bswap if insn.op0_register().size() != 2 => Shape::Writes,
         M::Bsf | M::Bsr | M::Tzcnt | M::Lzcnt if insn.op0_register().size() != 2 => Shape::Writes,
         M::Popcnt if std::arch::is_x86_feature_detected!("popcnt") => Shape::Writes,
@@ -105,11 +106,12 @@ fn general_form(code: Code) -> Option<Code> {
     })
 }
 
-/// Reads or writes only some of the flags it names, or none if its count is 0: the old ones must be there.
-fn keeps_flags(insn: &Instruction) -> bool {
+/// Keeps some flags, or all if its count is 0, in ways that the decoder's tables do not tell: the old ones must be there.
+pub(super) fn keeps_flags(insn: &Instruction) -> bool {
     use Mnemonic as M;
     match insn.mnemonic() {
-        M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shl | M::Sal | M::Shr | M::Sar => may_be_zero(insn, 1),
+        M::Rol | M::Ror | M::Rcl | M::Rcr => true,
+        M::Shl | M::Sal | M::Shr | M::Sar => may_be_zero(insn, 1),
         M::Shld | M::Shrd => may_be_zero(insn, 2),
         _ => false,
     }
@@ -278,9 +280,7 @@ impl Builder<'_> {
         match home(register).ok_or(Unsupported)? {
             Home::Host(host) => out.set_op_register(operand, sized(host, register)),
             Home::Spilled(index) => {
-                let in_memory = !(written && register.size() == 4)
-                    && shape != Shape::Exchanges
-                    && takes_memory(out, operand);
+                let in_memory = !(written && register.size() == 4) && takes_memory(out, operand, shape);
                 if in_memory && memory_operand(out).is_none() {
                     out.set_op_kind(operand, OpKind::Memory);
                     replace_memory(out, super::emitter::host::RSP);
@@ -291,6 +291,10 @@ impl Builder<'_> {
                 let scratch = free.iter_mut().find_map(Option::take).ok_or(Unsupported)?;
                 self.e.load(scratch, spilled(index));
                 out.set_op_register(operand, sized(scratch, register));
+                if kept.iter().flatten().any(|(_, other)| *other == index) {
+                    // XADD of a register with itself.
+                    return Err(Unsupported);
+                }
                 if written && let Some(place) = kept.iter_mut().find(|place| place.is_none()) {
                     *place = Some((scratch, index));
                 }
@@ -332,13 +336,19 @@ pub(super) fn replace_memory(out: &mut Instruction, base: u8) {
     out.set_memory_displ_size(u32::from(base == RBP));
 }
 
-/// May the operand be in memory in this encoding?
-fn takes_memory(insn: &Instruction, operand: u32) -> bool {
-    matches!(
-        insn.op_code().op_kind(operand),
-        OpCodeOperandKind::r8_or_mem
-            | OpCodeOperandKind::r16_or_mem
-            | OpCodeOperandKind::r32_or_mem
-            | OpCodeOperandKind::r64_or_mem
-    )
+/// May the operand be in memory in this encoding, and mean the same there?
+fn takes_memory(insn: &Instruction, operand: u32, shape: Shape) -> bool {
+    use Mnemonic as M;
+    // In memory XCHG is locked, and a bit's number in a register reaches beyond the operand.
+    let bit_string =
+        matches!(insn.mnemonic(), M::Bt | M::Btc | M::Btr | M::Bts) && insn.op1_kind() == OpKind::Register;
+    shape != Shape::Exchanges
+        && !bit_string
+        && matches!(
+            insn.op_code().op_kind(operand),
+            OpCodeOperandKind::r8_or_mem
+                | OpCodeOperandKind::r16_or_mem
+                | OpCodeOperandKind::r32_or_mem
+                | OpCodeOperandKind::r64_or_mem
+        )
 }

@@ -39,7 +39,7 @@ pub(super) struct Stubs {
     pub(super) find_target: [u64; 2],
     /// Goes to the block at the CPU's RIP, after a call that ended a block; by privilege.
     pub(super) after: [u64; 2],
-    /// Goes to the block at offset EAX of the page: its code there was dropped.
+    /// Leaves to find the block at offset EAX of the page: its code was dropped.
     pub(super) gone: [u64; 2],
     /// Goes to the block at RAX.
     pub(super) lookup: [u64; 2],
@@ -188,8 +188,11 @@ pub(super) fn emit(e: &mut Emitter) -> Stubs {
         e.jump(stubs.find_target[user]);
 
         stubs.gone[user] = e.address_here();
+        e.memory_immediate(false, group::ADD, context(field::GONE), 1);
+        e.store_immediate(true, context(field::LINK), 0);
         e.memory(true, opcode::ADD, RAX, context(field::PAGE));
-        e.jump(stubs.lookup[user]);
+        e.store(RAX, context(field::TARGET));
+        e.jump(stubs.find_target[user]);
     }
 
     stubs.call = e.address_here();

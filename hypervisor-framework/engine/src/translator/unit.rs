@@ -184,7 +184,8 @@ impl<'a> Builder<'a> {
                 }
                 continue;
             }
-            let touches = (insn.rflags_read() | insn.rflags_modified()) & ARITHMETIC != 0;
+            let named = (insn.rflags_read() | insn.rflags_modified()) & ARITHMETIC != 0;
+            let touches = named || super::native::keeps_flags(&insn);
             self.deferred = Some(match self.deferred {
                 Some((from, held, sync)) => (from, held + count, sync | touches),
                 None => (self.ops.0, count, touches),
