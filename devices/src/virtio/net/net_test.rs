@@ -217,6 +217,29 @@ fn a_frame_that_is_too_large_is_dropped() {
     assert_eq!(hand.wire.lock().unwrap().outbound.len(), 1);
 }
 
+#[test]
+fn interrupts_for_sent_frames_are_few_and_come() {
+    let (mut driver, mut hand) = driver(Setup { event_idx: false, ..Setup::default() });
+    let interrupt = driver.interrupt.clone();
+    driver.request(1, &[&PLAIN, &frame(60)], &[]).unwrap();
+    assert!(interrupt.wait(|| interrupt.count(1) == 1), "one is told after a while");
+    hand.change(|wire| wire.busy = true);
+    for _ in 0..100 {
+        driver.send(1, &[&PLAIN, &frame(60)], &[]);
+    }
+    hand.change(|wire| wire.busy = false);
+    for _ in 0..100 {
+        driver.wait(1).expect("the frame is not sent");
+    }
+    assert!(interrupt.wait(|| interrupt.count(1) > 1), "the last are told as well");
+    assert!(interrupt.count(1) <= 6, "{} interrupts", interrupt.count(1));
+    // A queue that is taken away leaves nothing untold.
+    let before = interrupt.count(1);
+    driver.request(1, &[&PLAIN, &frame(60)], &[]).unwrap();
+    drop(driver.device.stop_queue(1));
+    assert!(interrupt.count(1) > before);
+}
+
 /// The next frame for the guest: the answers it is in, put together.
 #[track_caller]
 fn received(driver: &mut Driver<Net>) -> (Vec<u8>, usize) {

@@ -67,6 +67,9 @@ impl Server {
                 break;
             }
         }
+        if let Some(queue) = queues.queue(TRANSMIT) {
+            self.transmitter.signal(queue, Some(Instant::now()));
+        }
         self.status.set(self.backend.link_up(), &self.link);
     }
 }
@@ -86,15 +89,18 @@ impl Serve for Server {
     }
 
     fn drain(&mut self, queues: &mut Serving, index: u16) {
-        if index == RECEIVE
-            && let Some(queue) = queues.queue(RECEIVE)
-        {
-            self.receiver.give_back(queue);
+        match (index, queues.queue(index)) {
+            (RECEIVE, Some(queue)) => self.receiver.give_back(queue),
+            (TRANSMIT, Some(queue)) => self.transmitter.signal(queue, None),
+            _ => {}
         }
     }
 
     fn deadline(&mut self) -> Option<Instant> {
-        if self.unfinished { Some(Instant::now()) } else { self.backend.deadline() }
+        if self.unfinished {
+            return Some(Instant::now());
+        }
+        [self.backend.deadline(), self.transmitter.deadline()].into_iter().flatten().min()
     }
 
     fn tick(&mut self, queues: &mut Serving) {

@@ -32,6 +32,14 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBE_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long an acknowledgment may wait for more to acknowledge, or for an answer to go along with.
+const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(2);
+/// Bytes that are acknowledged at once. A frame with nothing else in it costs the guest an interrupt.
+const ACKNOWLEDGE_BYTES: usize = 32 << 10;
+/// So many bytes at the start of a flow are acknowledged every second segment (RFC 9293, section 3.8.6.3): the guest's
+/// congestion window grows by acknowledgments.
+const QUICK_BYTES: usize = 256 << 10;
+
 /// How long flows may be silent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct IdleTimes {
@@ -111,6 +119,11 @@ pub(super) struct Flow {
     active: Instant,
     /// Since when an answer of the guest's is waited for.
     probed: Option<Instant>,
+    /// Bytes of the guest's since the last frame for it, and by when they are acknowledged.
+    unacknowledged: usize,
+    acknowledge_by: Instant,
+    /// Bytes of the guest's in all, as far as they count.
+    taken: usize,
     /// What [`super::TcpFlows`] keeps with a flow.
     pub(super) timer: Option<Instant>,
     pub(super) queued: bool,
@@ -166,6 +179,9 @@ impl Flow {
             host_finished: false,
             active: now,
             probed: None,
+            unacknowledged: 0,
+            acknowledge_by: now,
+            taken: 0,
             timer: None,
             queued: false,
         }
@@ -205,7 +221,26 @@ impl Flow {
         if self.probed.take().is_some() {
             self.stack.socket().set_keep_alive(None);
         }
-        self.stack.take(datagram, timestamp)
+        if self.unacknowledged == 0 {
+            self.acknowledge_by = now + ACKNOWLEDGE_WITHIN;
+        }
+        let before = self.stack.socket().recv_queue();
+        let answer = self.stack.take(datagram, timestamp);
+        let new = self.stack.socket().recv_queue().saturating_sub(before);
+        self.unacknowledged += new;
+        self.taken = self.taken.saturating_add(new);
+        answer
+    }
+
+    /// Whether all there is to say to the guest is an acknowledgment that may wait.
+    fn may_wait(&mut self, now: Instant) -> bool {
+        let enough = if self.taken < QUICK_BYTES { 2 * usize::from(self.mss) } else { ACKNOWLEDGE_BYTES };
+        let socket = self.stack.socket();
+        (1..enough).contains(&self.unacknowledged)
+            && now < self.acknowledge_by
+            && socket.state() == State::Established
+            && socket.send_queue() == 0
+            && self.probed.is_none()
     }
 
     /// The same for the SYN of a guest that was connected to.
@@ -302,9 +337,14 @@ impl Flow {
         &mut self,
         frame: &mut [u8],
         offloads: Offloads,
+        now: Instant,
         timestamp: Timestamp,
     ) -> Option<Received> {
+        if self.may_wait(now) {
+            return None;
+        }
         let length = self.stack.give(frame.get_mut(ETHERNET_BYTES..)?, timestamp)?;
+        self.unacknowledged = 0;
         let bytes = ETHERNET_BYTES + length;
         let frame = frame.get_mut(..bytes)?;
         let header = segment::header(frame, offloads, self.mss)?;
@@ -315,6 +355,9 @@ impl Flow {
     /// When the flow is to be looked at again, `start` being the time of timestamp 0.
     pub(super) fn deadline(&mut self, idle: &IdleTimes, start: Instant, now: Instant) -> Instant {
         let expires = self.expires(idle);
+        if self.may_wait(now) {
+            return expires.min(self.acknowledge_by);
+        }
         let timestamp = Timestamp::from_micros(micros_since(start, now));
         match self.stack.next(timestamp) {
             Some(next) => {

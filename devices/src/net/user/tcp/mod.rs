@@ -325,7 +325,7 @@ impl TcpFlows {
         while let Some(index) = self.busy.pop_front() {
             let Some(flow) = self.flows.get_mut(index).filter(|flow| flow.queued) else { continue };
             if flow.waiting_syn().is_none()
-                && let Some(received) = flow.give(frame, self.offloads, timestamp)
+                && let Some(received) = flow.give(frame, self.offloads, now, timestamp)
             {
                 // Others have their turn before its next.
                 self.busy.push_back(index);
