@@ -9,7 +9,7 @@ use vmm::{Cause, Event, Machine, Outcome, engine, error_chain};
 use crate::args::BootArgs;
 use crate::machine_config::to_toml;
 use crate::voice::{say, show};
-use crate::{exit_code, signals, summary};
+use crate::{descriptors, exit_code, signals, summary};
 
 /// Boots and runs a guest; the process's exit code.
 pub(crate) fn run(arguments: &BootArgs) -> u8 {
@@ -23,6 +23,7 @@ pub(crate) fn run(arguments: &BootArgs) -> u8 {
     if arguments.print_config {
         return print(&config);
     }
+    descriptors::raise();
     let engine = match engine::select_with(arguments.engine.into(), arguments.engine_opts) {
         Ok(engine) => engine,
         Err(error) => {

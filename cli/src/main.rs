@@ -3,6 +3,7 @@
 mod args;
 mod boot;
 mod cache_folder;
+mod descriptors;
 mod disk;
 mod doctor;
 mod exit_code;
