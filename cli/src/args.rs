@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use vmm::engine::EngineOptions;
 use vmm::config::{
     BootConfig, DEFAULT_CMDLINE, EngineChoice, MachineConfig, OnReboot, SerialBackend, UnpackBy,
     VirtioTransport,
 };
+use vmm::engine::EngineOptions;
 
 use crate::disk::DiskCommand;
 use crate::{cache_folder, exit_code, values};

@@ -14,8 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use devices::net::{
-    FrameHeader, LargeSegment, MAX_FRAME_BYTES, MacAddress, NetBackend, Offloads, PartialChecksum, SegmentKind,
-    Sent, UserConfig, UserNet, UserOptions,
+    FrameHeader, LargeSegment, MAX_FRAME_BYTES, MacAddress, NetBackend, Offloads, PartialChecksum,
+    SegmentKind, Sent, UserConfig, UserNet, UserOptions,
 };
 use mio::{Events, Poll, Token};
 use smoltcp::phy::ChecksumCapabilities;

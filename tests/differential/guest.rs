@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use engine::{
-    Engine, EngineOptions, EventKind, Exit, HostRegion, PhysicalMemory, Reason, Rights, Segment, SegmentRegister, TimeSource,
+    Engine, EngineOptions, EventKind, Exit, HostRegion, PhysicalMemory, Reason, Rights, Segment,
+    SegmentRegister, TimeSource,
 };
 use vm_memory::VolatileMemory;
 

@@ -24,8 +24,8 @@ mod state;
 mod values;
 
 use campaign::{Campaign, unreached};
-use guest::Tier;
 use case::Shape;
+use guest::Tier;
 use state::Mode;
 
 /// Runs a campaign where there is a host to compare with.

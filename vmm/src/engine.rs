@@ -56,11 +56,8 @@ pub fn select(choice: EngineChoice) -> Result<Engine, EngineError> {
 /// # Errors
 /// [`EngineError`] says why there is none.
 pub fn select_with(choice: EngineChoice, options: EngineOptions) -> Result<Engine, EngineError> {
-    let soft = |why: String| Engine {
-        hypervisor: Arc::new(Soft::default().with_engine(options)),
-        name: SOFT,
-        why,
-    };
+    let soft =
+        |why: String| Engine { hypervisor: Arc::new(Soft::default().with_engine(options)), name: SOFT, why };
     let native = |hypervisor, why: &str| Engine { hypervisor, name: HVF, why: why.to_owned() };
     match choice {
         EngineChoice::Soft => Ok(soft("asked for".to_owned())),

@@ -288,7 +288,8 @@ impl FromStr for NetConfig {
                 "mac" => mac = Some(value.parse()?),
                 "mtu" => {
                     let bytes = value.parse().ok().filter(|mtu| *mtu >= MIN_MTU);
-                    mtu = Some(bytes.ok_or_else(|| wrong("mtu", value, "is not a number from 1280 to 65535"))?);
+                    mtu =
+                        Some(bytes.ok_or_else(|| wrong("mtu", value, "is not a number from 1280 to 65535"))?);
                 }
                 "pcap" => pcap = Some(path("pcap", value)?),
                 _ => parts.push((key, value)),

@@ -46,7 +46,9 @@ pub struct Forward {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardError {
     /// Not of the form.
-    #[error("{0:?} is not a forward; write for example tcp:127.0.0.1:8080=80, udp:5353=53 or unix:/run/docker.sock=tcp:2375")]
+    #[error(
+        "{0:?} is not a forward; write for example tcp:127.0.0.1:8080=80, udp:5353=53 or unix:/run/docker.sock=tcp:2375"
+    )]
     Form(String),
     /// The host's side is wrong.
     #[error("{0:?} is not an address to listen on; write PORT, ADDRESS:PORT or [ADDRESS]:PORT")]

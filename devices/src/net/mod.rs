@@ -22,8 +22,8 @@ pub use self::backend::{
 };
 pub use self::capture::Capture;
 pub use self::config::{
-    BackendConfig, DEFAULT_MTU, MIN_MTU, NetConfig, NetConfigError, SocketConfig, Subnet, TapConfig, UserConfig,
-    VmnetConfig, VmnetMode,
+    BackendConfig, DEFAULT_MTU, MIN_MTU, NetConfig, NetConfigError, SocketConfig, Subnet, TapConfig,
+    UserConfig, VmnetConfig, VmnetMode,
 };
 pub use self::forward::{Forward, ForwardError, ForwardFrom};
 pub use self::mac::{MacAddress, MacAddressError};

@@ -131,7 +131,8 @@ struct Ticket {
 
 impl VcpuTicket for Ticket {
     fn claim(self: Box<Self>) -> Result<Box<dyn Vcpu>> {
-        let engine = Engine::with_options(self.vm.memory.engine(), Arc::clone(&self.vm.clock), self.vm.options);
+        let engine =
+            Engine::with_options(self.vm.memory.engine(), Arc::clone(&self.vm.clock), self.vm.options);
         let code = ReturnCode::NO_RESOURCES;
         let (id, kick) = self.vm.add(&engine).ok_or(Error { call: "hv_vcpu_create", code })?;
         Ok(Box::new(SoftVcpu::new(self.vm, id, kick, engine, self.options)))

@@ -178,7 +178,9 @@ impl EchoFlows {
             Ok(socket) => socket,
             Err(error) => {
                 if !self.refused {
-                    log::info!("the host gives no ping sockets ({error}): the guest's echo requests go nowhere");
+                    log::info!(
+                        "the host gives no ping sockets ({error}): the guest's echo requests go nowhere"
+                    );
                     self.refused = true;
                 }
                 return None;
@@ -275,4 +277,3 @@ pub(super) fn parse_v4<'a>(payload: &'a [u8]) -> Option<Echo<'a>> {
         _ => None,
     }
 }
-

@@ -155,8 +155,7 @@ pub(super) fn udp_port_unreachable(ends: Ends) -> Option<Vec<u8>> {
     match (ends.guest.ip(), ends.remote.ip()) {
         (IpAddr::V4(guest), IpAddr::V4(remote)) => {
             let next_header = IpProtocol::Udp;
-            let header =
-                Ipv4Repr { src_addr: guest, dst_addr: remote, next_header, payload_len, hop_limit };
+            let header = Ipv4Repr { src_addr: guest, dst_addr: remote, next_header, payload_len, hop_limit };
             let next_header = IpProtocol::Icmp;
             let ip = Ipv4Repr { src_addr: remote, dst_addr: guest, next_header, payload_len, hop_limit };
             let reason = Icmpv4DstUnreachable::PortUnreachable;
@@ -164,8 +163,7 @@ pub(super) fn udp_port_unreachable(ends: Ends) -> Option<Vec<u8>> {
         }
         (IpAddr::V6(guest), IpAddr::V6(remote)) => {
             let next_header = IpProtocol::Udp;
-            let header =
-                Ipv6Repr { src_addr: guest, dst_addr: remote, next_header, payload_len, hop_limit };
+            let header = Ipv6Repr { src_addr: guest, dst_addr: remote, next_header, payload_len, hop_limit };
             let next_header = IpProtocol::Icmpv6;
             let ip = Ipv6Repr { src_addr: remote, dst_addr: guest, next_header, payload_len, hop_limit };
             let reason = Icmpv6DstUnreachable::PortUnreachable;
@@ -183,7 +181,9 @@ pub(super) fn fragment(frame: Vec<u8>, mtu: usize, ident: u32) -> Vec<Vec<u8>> {
     }
     let v4 = frame.get(ETHERNET_BYTES).is_some_and(|version| version >> 4 == 4);
     let (ip_bytes, extra) = if v4 { (IPV4_BYTES, 0) } else { (IPV6_BYTES, FRAGMENT_BYTES) };
-    let Some((header, payload)) = frame.split_at_checked(ETHERNET_BYTES + ip_bytes) else { return Vec::new() };
+    let Some((header, payload)) = frame.split_at_checked(ETHERNET_BYTES + ip_bytes) else {
+        return Vec::new();
+    };
     let room = mtu.saturating_sub(ip_bytes + extra) & !7;
     if room == 0 {
         return Vec::new();

@@ -129,7 +129,11 @@ pub(super) fn ip_protocol(frame: &[u8]) -> Option<EthernetProtocol> {
 }
 
 /// Fills in the header of `frame`; `None` when there is no room for it.
-pub(super) fn write_ethernet(frame: &mut [u8], to: EthernetAddress, protocol: EthernetProtocol) -> Option<()> {
+pub(super) fn write_ethernet(
+    frame: &mut [u8],
+    to: EthernetAddress,
+    protocol: EthernetProtocol,
+) -> Option<()> {
     let mut frame = EthernetFrame::new_checked(frame).ok()?;
     frame.set_dst_addr(to);
     frame.set_src_addr(EthernetAddress(GATEWAY_MAC));

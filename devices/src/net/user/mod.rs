@@ -61,7 +61,8 @@ use self::sockets::{Sockets, Waiter};
 use self::tcp::TcpFlows;
 use self::udp::UdpFlows;
 use super::{
-    DEFAULT_MTU, Forward, FrameHeader, MacAddress, NetBackend, NetEvents, Offloads, Received, Sent, UserConfig,
+    DEFAULT_MTU, Forward, FrameHeader, MacAddress, NetBackend, NetEvents, Offloads, Received, Sent,
+    UserConfig,
 };
 
 /// How long a TCP connection lives without a sign of life (RFC 5382, section 5, asks for at least 2 h 4 min).
@@ -221,9 +222,7 @@ impl UserNet {
     }
 
     fn icmp_v6(&mut self, packet: &Datagram<'_>) {
-        let (IpAddr::V6(source), IpAddr::V6(destination)) =
-            (packet.source, packet.destination)
-        else {
+        let (IpAddr::V6(source), IpAddr::V6(destination)) = (packet.source, packet.destination) else {
             return;
         };
         let Ok(message) = Icmpv6Packet::new_checked(packet.payload) else { return };

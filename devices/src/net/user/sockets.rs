@@ -15,8 +15,7 @@ pub(super) enum Waiter {
     Resolver,
 }
 
-const WAITERS: [Waiter; 5] =
-    [Waiter::Listener, Waiter::Tcp, Waiter::Udp, Waiter::Echo, Waiter::Resolver];
+const WAITERS: [Waiter; 5] = [Waiter::Listener, Waiter::Tcp, Waiter::Udp, Waiter::Echo, Waiter::Resolver];
 
 /// Tokens of each kind; more than any table has entries.
 const TOKENS_EACH: usize = 1 << 16;

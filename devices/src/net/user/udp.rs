@@ -107,7 +107,9 @@ impl UdpFlows {
 
     fn open(&mut self, link: &Link, sockets: &Sockets, ends: Ends) -> Result<usize, Option<Unreachable>> {
         let to = match link.network.route(ends.remote.ip()) {
-            Destination::Gateway(host) | Destination::Outside(host) => SocketAddr::new(host, ends.remote.port()),
+            Destination::Gateway(host) | Destination::Outside(host) => {
+                SocketAddr::new(host, ends.remote.port())
+            }
             Destination::ClosedGateway | Destination::Dns => return Err(Some(Unreachable::Port)),
             Destination::Nowhere => return Err(Some(Unreachable::Host)),
         };

@@ -175,7 +175,8 @@ impl Builder<'_> {
         self.e.load(RAX, At::Base(RAX, 0));
         let pending = emit_pending(&mut self.e);
         self.branches.push(pending);
-        let commit = |e: &mut super::emitter::Emitter| e.immediate(true, group::ADD, STACK_POINTER, 8 + extra);
+        let commit =
+            |e: &mut super::emitter::Emitter| e.immediate(true, group::ADD, STACK_POINTER, 8 + extra);
         let misses = emit_lookup(&mut self.e, self.user, commit);
         self.branches.extend(misses);
         self.end_slow(Vectors::default(), Back::End, true);

@@ -5,9 +5,22 @@ use iced_x86::{Decoder, DecoderOptions, Mnemonic, Register};
 use super::{At, Emitter, condition, group, opcode};
 
 const ALL: [Register; 16] = [
-    Register::RAX, Register::RCX, Register::RDX, Register::RBX, Register::RSP, Register::RBP, Register::RSI,
-    Register::RDI, Register::R8, Register::R9, Register::R10, Register::R11, Register::R12, Register::R13,
-    Register::R14, Register::R15,
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RBX,
+    Register::RSP,
+    Register::RBP,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    Register::R12,
+    Register::R13,
+    Register::R14,
+    Register::R15,
 ];
 
 fn decoded(emit: impl FnOnce(&mut Emitter)) -> iced_x86::Instruction {

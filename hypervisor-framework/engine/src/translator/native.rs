@@ -35,7 +35,9 @@ fn shape(insn: &Instruction) -> Option<Shape> {
         }
         M::Add | M::Or | M::Adc | M::Sbb | M::And | M::Sub | M::Xor => Shape::Writes,
         M::Inc | M::Dec | M::Neg | M::Not => Shape::Writes,
-        M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shl | M::Sal | M::Shr | M::Sar | M::Shld | M::Shrd => Shape::Writes,
+        M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shl | M::Sal | M::Shr | M::Sar | M::Shld | M::Shrd => {
+            Shape::Writes
+        }
         M::Imul if insn.op_count() > 1 => Shape::Writes,
         M::Imul | M::Mul => Shape::Accumulator,
         // Of registers it is rare, and the destination may be the accumulator itself.
@@ -63,7 +65,10 @@ fn shape(insn: &Instruction) -> Option<Shape> {
 }
 
 fn is_moffs(insn: &Instruction) -> bool {
-    matches!(insn.code(), Code::Mov_AL_moffs8 | Code::Mov_AX_moffs16 | Code::Mov_EAX_moffs32 | Code::Mov_RAX_moffs64)
+    matches!(
+        insn.code(),
+        Code::Mov_AL_moffs8 | Code::Mov_AX_moffs16 | Code::Mov_EAX_moffs32 | Code::Mov_RAX_moffs64
+    )
 }
 
 /// The same operation on any register, for forms that imply AL, AX, EAX or RAX.
@@ -131,7 +136,9 @@ impl Builder<'_> {
             M::Pop => return self.pop(insn),
             M::Leave => return self.leave(insn),
             M::Lea => return self.load_effective(insn),
-            M::Nop | M::Endbr64 | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Prefetchnta => return Ok(()),
+            M::Nop | M::Endbr64 | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Prefetchnta => {
+                return Ok(());
+            }
             M::Lfence | M::Mfence | M::Sfence => {
                 self.encode(insn)?;
                 return Ok(());
@@ -191,7 +198,8 @@ impl Builder<'_> {
         if let Some(operand) = memory {
             let size = insn.memory_size().size() as u32;
             let aligned = insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg;
-            let write = operand == 0 && shape != Shape::Reads && insn.mnemonic() != Mnemonic::Mul && !is_imul(insn);
+            let write =
+                operand == 0 && shape != Shape::Reads && insn.mnemonic() != Mnemonic::Mul && !is_imul(insn);
             if !matches!(size, 1 | 2 | 4 | 8) {
                 return Err(Unsupported);
             }
@@ -307,7 +315,6 @@ impl Builder<'_> {
         }
         Ok(())
     }
-
 }
 
 fn is_imul(insn: &Instruction) -> bool {
@@ -333,12 +340,15 @@ pub(super) fn replace_memory(out: &mut Instruction, base: u8) {
 fn takes_memory(insn: &Instruction, operand: u32, shape: Shape) -> bool {
     use Mnemonic as M;
     // In memory XCHG is locked, and a bit's number in a register reaches beyond the operand.
-    let bit_string = matches!(insn.mnemonic(), M::Bt | M::Btc | M::Btr | M::Bts) && insn.op1_kind() == OpKind::Register;
-    shape != Shape::Exchanges && !bit_string && matches!(
-        insn.op_code().op_kind(operand),
-        OpCodeOperandKind::r8_or_mem
-            | OpCodeOperandKind::r16_or_mem
-            | OpCodeOperandKind::r32_or_mem
-            | OpCodeOperandKind::r64_or_mem
-    )
+    let bit_string =
+        matches!(insn.mnemonic(), M::Bt | M::Btc | M::Btr | M::Bts) && insn.op1_kind() == OpKind::Register;
+    shape != Shape::Exchanges
+        && !bit_string
+        && matches!(
+            insn.op_code().op_kind(operand),
+            OpCodeOperandKind::r8_or_mem
+                | OpCodeOperandKind::r16_or_mem
+                | OpCodeOperandKind::r32_or_mem
+                | OpCodeOperandKind::r64_or_mem
+        )
 }

@@ -24,21 +24,130 @@ fn is_exact(mnemonic: Mnemonic) -> bool {
     use Mnemonic as M;
     matches!(
         mnemonic,
-        M::Movdqa | M::Movdqu | M::Movaps | M::Movups | M::Movapd | M::Movupd | M::Lddqu | M::Movntdq | M::Movntps
-            | M::Movd | M::Movq | M::Movhps | M::Movlps | M::Movhpd | M::Movlpd | M::Movhlps | M::Movlhps
-            | M::Movss | M::Movsd | M::Pxor | M::Por | M::Pand | M::Pandn | M::Xorps | M::Xorpd | M::Andps | M::Andpd
-            | M::Andnps | M::Andnpd | M::Orps | M::Orpd | M::Paddb | M::Paddw | M::Paddd | M::Paddq | M::Psubb
-            | M::Psubw | M::Psubd | M::Psubq | M::Pcmpeqb | M::Pcmpeqw | M::Pcmpeqd | M::Pcmpgtb | M::Pcmpgtw
-            | M::Pcmpgtd | M::Pmovmskb | M::Movmskps | M::Movmskpd | M::Pshufd | M::Pshuflw | M::Pshufhw | M::Pshufb
-            | M::Shufps | M::Shufpd | M::Punpcklbw | M::Punpcklwd | M::Punpckldq | M::Punpcklqdq | M::Punpckhbw
-            | M::Punpckhwd | M::Punpckhdq | M::Punpckhqdq | M::Unpcklps | M::Unpckhps | M::Unpcklpd | M::Unpckhpd
-            | M::Psllw | M::Pslld | M::Psllq | M::Pslldq | M::Psrlw | M::Psrld | M::Psrlq | M::Psrldq | M::Psraw
-            | M::Psrad | M::Pminub | M::Pmaxub | M::Pminsw | M::Pmaxsw | M::Pminud | M::Pmaxud | M::Pminsb | M::Pmaxsb
-            | M::Pminuw | M::Pmaxuw | M::Pminsd | M::Pmaxsd | M::Pavgb | M::Pavgw | M::Pmuludq | M::Pmuldq | M::Pmullw
-            | M::Pmulld | M::Pmulhw | M::Pmulhuw | M::Pmaddwd | M::Pmaddubsw | M::Psadbw | M::Packuswb | M::Packusdw
-            | M::Packsswb | M::Packssdw | M::Palignr | M::Pabsb | M::Pabsw | M::Pabsd | M::Pextrw | M::Pextrb
-            | M::Pextrd | M::Pextrq | M::Pinsrw | M::Pinsrb | M::Pinsrd | M::Pinsrq | M::Pblendw | M::Ptest
-            | M::Pmovzxbw | M::Pmovzxbd | M::Pmovzxbq | M::Pmovzxwd | M::Pmovzxwq | M::Pmovzxdq | M::Pcmpeqq
+        M::Movdqa
+            | M::Movdqu
+            | M::Movaps
+            | M::Movups
+            | M::Movapd
+            | M::Movupd
+            | M::Lddqu
+            | M::Movntdq
+            | M::Movntps
+            | M::Movd
+            | M::Movq
+            | M::Movhps
+            | M::Movlps
+            | M::Movhpd
+            | M::Movlpd
+            | M::Movhlps
+            | M::Movlhps
+            | M::Movss
+            | M::Movsd
+            | M::Pxor
+            | M::Por
+            | M::Pand
+            | M::Pandn
+            | M::Xorps
+            | M::Xorpd
+            | M::Andps
+            | M::Andpd
+            | M::Andnps
+            | M::Andnpd
+            | M::Orps
+            | M::Orpd
+            | M::Paddb
+            | M::Paddw
+            | M::Paddd
+            | M::Paddq
+            | M::Psubb
+            | M::Psubw
+            | M::Psubd
+            | M::Psubq
+            | M::Pcmpeqb
+            | M::Pcmpeqw
+            | M::Pcmpeqd
+            | M::Pcmpgtb
+            | M::Pcmpgtw
+            | M::Pcmpgtd
+            | M::Pmovmskb
+            | M::Movmskps
+            | M::Movmskpd
+            | M::Pshufd
+            | M::Pshuflw
+            | M::Pshufhw
+            | M::Pshufb
+            | M::Shufps
+            | M::Shufpd
+            | M::Punpcklbw
+            | M::Punpcklwd
+            | M::Punpckldq
+            | M::Punpcklqdq
+            | M::Punpckhbw
+            | M::Punpckhwd
+            | M::Punpckhdq
+            | M::Punpckhqdq
+            | M::Unpcklps
+            | M::Unpckhps
+            | M::Unpcklpd
+            | M::Unpckhpd
+            | M::Psllw
+            | M::Pslld
+            | M::Psllq
+            | M::Pslldq
+            | M::Psrlw
+            | M::Psrld
+            | M::Psrlq
+            | M::Psrldq
+            | M::Psraw
+            | M::Psrad
+            | M::Pminub
+            | M::Pmaxub
+            | M::Pminsw
+            | M::Pmaxsw
+            | M::Pminud
+            | M::Pmaxud
+            | M::Pminsb
+            | M::Pmaxsb
+            | M::Pminuw
+            | M::Pmaxuw
+            | M::Pminsd
+            | M::Pmaxsd
+            | M::Pavgb
+            | M::Pavgw
+            | M::Pmuludq
+            | M::Pmuldq
+            | M::Pmullw
+            | M::Pmulld
+            | M::Pmulhw
+            | M::Pmulhuw
+            | M::Pmaddwd
+            | M::Pmaddubsw
+            | M::Psadbw
+            | M::Packuswb
+            | M::Packusdw
+            | M::Packsswb
+            | M::Packssdw
+            | M::Palignr
+            | M::Pabsb
+            | M::Pabsw
+            | M::Pabsd
+            | M::Pextrw
+            | M::Pextrb
+            | M::Pextrd
+            | M::Pextrq
+            | M::Pinsrw
+            | M::Pinsrb
+            | M::Pinsrd
+            | M::Pinsrq
+            | M::Pblendw
+            | M::Ptest
+            | M::Pmovzxbw
+            | M::Pmovzxbd
+            | M::Pmovzxbq
+            | M::Pmovzxwd
+            | M::Pmovzxwq
+            | M::Pmovzxdq
+            | M::Pcmpeqq
     )
 }
 

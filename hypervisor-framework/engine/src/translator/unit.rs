@@ -166,7 +166,8 @@ impl<'a> Builder<'a> {
     }
 
     fn instructions(&mut self, instructions: u32) {
-        let mut decoder = iced_x86::Decoder::with_ip(64, self.source.bytes, 0, iced_x86::DecoderOptions::NONE);
+        let mut decoder =
+            iced_x86::Decoder::with_ip(64, self.source.bytes, 0, iced_x86::DecoderOptions::NONE);
         let mut insn = Instruction::default();
         let mut first = 0;
         for _ in 0..instructions {
@@ -206,7 +207,8 @@ impl<'a> Builder<'a> {
 
     /// Emits an instruction as host code, if it can be.
     fn try_native(&mut self, insn: &Instruction) -> bool {
-        let before = (self.e.here(), self.flags, self.vectors, self.deferred, self.leaves.len(), self.slow.len());
+        let before =
+            (self.e.here(), self.flags, self.vectors, self.deferred, self.leaves.len(), self.slow.len());
         let slots = (self.slot, self.slots.len(), self.caches.len());
         self.flush_deferred();
         self.branches.clear();

@@ -55,13 +55,13 @@ impl ResolvConf {
             return;
         }
         self.looked = Some(now);
-        let version = fs::metadata(&self.path)
-            .and_then(|metadata| Ok((metadata.modified()?, metadata.len())))
-            .ok();
+        let version =
+            fs::metadata(&self.path).and_then(|metadata| Ok((metadata.modified()?, metadata.len()))).ok();
         if version.is_none() || version != self.version {
             self.version = version;
             let mut bytes = Vec::new();
-            let read = fs::File::open(&self.path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
+            let read =
+                fs::File::open(&self.path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
             self.servers = match read {
                 Ok(_) => parse(&String::from_utf8_lossy(&bytes)),
                 Err(_) => Vec::new(),
@@ -78,7 +78,8 @@ pub(super) fn parse(text: &str) -> Vec<SocketAddr> {
             return None;
         }
         let word = words.next()?;
-        let (address, zone) = word.split_once('%').map_or((word, None), |(address, zone)| (address, Some(zone)));
+        let (address, zone) =
+            word.split_once('%').map_or((word, None), |(address, zone)| (address, Some(zone)));
         match (address.parse().ok()?, zone) {
             (IpAddr::V6(address), Some(zone)) => {
                 // Only numbers: names of interfaces are the system's to translate.

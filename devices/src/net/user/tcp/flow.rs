@@ -284,7 +284,9 @@ impl Flow {
     /// When the flow ends for want of a sign of life.
     pub(super) fn expires(&mut self, idle: &IdleTimes) -> Instant {
         let patience = match (&self.stage, self.stack.socket().state()) {
-            (Stage::Connecting(_), _) | (_, State::Listen | State::SynSent | State::SynReceived) => idle.opening,
+            (Stage::Connecting(_), _) | (_, State::Listen | State::SynSent | State::SynReceived) => {
+                idle.opening
+            }
             (_, State::Established) => idle.open,
             _ => idle.closing,
         };

@@ -7,9 +7,7 @@
 use std::net::SocketAddr;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{
-    Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken,
-};
+use smoltcp::phy::{Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{ConnectError, Socket, SocketBuffer};
 use smoltcp::time::Instant as Timestamp;
 use smoltcp::wire::{HardwareAddress, IpCidr};

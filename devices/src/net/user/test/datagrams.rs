@@ -125,7 +125,8 @@ fn thousands_of_conversations_keep_within_bounds() {
 
 #[test]
 fn forwarded_datagrams_are_answered() {
-    let config = UserConfig { forward: vec!["udp:127.0.0.1:0=udp:53".parse().unwrap()], ..Default::default() };
+    let config =
+        UserConfig { forward: vec!["udp:127.0.0.1:0=udp:53".parse().unwrap()], ..Default::default() };
     let mut guest = Guest::new(&config);
     let ForwardFrom::Udp(address) = guest.net.forwards()[0].from else { panic!("not UDP") };
     let handle = guest.udp(53);

@@ -308,7 +308,8 @@ fn a_taken_port_is_an_error_that_names_it() {
     let config = with_forward(&format!("tcp:127.0.0.1:{port}=80"));
     let options = UserOptions::new(super::guest::mac(), std::sync::Arc::new(()));
     let error = UserNet::new(&config, options).err().unwrap();
-    let text = format!("tcp:127.0.0.1:{port}: the address is in use; stop what listens there or choose another");
+    let text =
+        format!("tcp:127.0.0.1:{port}: the address is in use; stop what listens there or choose another");
     assert_eq!(error.to_string(), text);
 }
 

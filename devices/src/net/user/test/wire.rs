@@ -14,8 +14,8 @@ use crate::net::user::emit::{self, ETHERNET_BYTES};
 use crate::net::user::packet::{Ip, parse_ip};
 use crate::net::user::reassembly::Reassembly;
 use crate::net::{
-    FrameHeader, LargeSegment, MAX_FRAME_BYTES, NetBackend, Offloads, PartialChecksum, Received, SegmentKind, Sent,
-    UserConfig, UserNet, UserOptions,
+    FrameHeader, LargeSegment, MAX_FRAME_BYTES, NetBackend, Offloads, PartialChecksum, Received, SegmentKind,
+    Sent, UserConfig, UserNet, UserOptions,
 };
 
 /// A back end to which single frames are given.
@@ -148,7 +148,8 @@ fn tcp(frame: &[u8]) -> TcpPacket<&[u8]> {
 #[test]
 fn arp_is_answered_for_gateway_and_name_server_only() {
     let mut bench = Bench::new(Offloads::empty());
-    for (asked, ours) in [(GATEWAY, true), (DNS, true), (GUEST, false), (Ipv4Addr::new(10, 0, 2, 77), false)] {
+    for (asked, ours) in [(GATEWAY, true), (DNS, true), (GUEST, false), (Ipv4Addr::new(10, 0, 2, 77), false)]
+    {
         let request = ArpRepr::EthernetIpv4 {
             operation: ArpOperation::Request,
             source_hardware_addr: mac().into(),
@@ -192,8 +193,8 @@ fn a_router_advertises_itself_with_prefix_and_name_server() {
     let ip = Ipv6Packet::new_checked(&answer[ETHERNET_BYTES..]).unwrap();
     assert_eq!(ip.hop_limit(), 255);
     let message = Icmpv6Packet::new_checked(ip.payload()).unwrap();
-    let repr =
-        Icmpv6Repr::parse(&ip.src_addr(), &ip.dst_addr(), &message, &ChecksumCapabilities::default()).unwrap();
+    let repr = Icmpv6Repr::parse(&ip.src_addr(), &ip.dst_addr(), &message, &ChecksumCapabilities::default())
+        .unwrap();
     let Icmpv6Repr::Ndisc(NdiscRepr::RouterAdvert { prefix_info, mtu, router_lifetime, .. }) = repr else {
         panic!("{repr:?}")
     };
@@ -234,8 +235,17 @@ fn addresses_of_the_host_itself_are_out_of_reach() {
     let (listener, port) = Guest::listener();
     let mut bench = Bench::new(Offloads::empty());
     let addresses = [
-        "127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.2.99", "240.0.0.1", "::1", "::", "::ffff:127.0.0.1", "::127.0.0.1",
-        "fe80::1", "fd72:766d:6d00::99",
+        "127.0.0.1",
+        "127.1.2.3",
+        "0.0.0.0",
+        "10.0.2.99",
+        "240.0.0.1",
+        "::1",
+        "::",
+        "::ffff:127.0.0.1",
+        "::127.0.0.1",
+        "fe80::1",
+        "fd72:766d:6d00::99",
     ];
     for address in addresses {
         let to: IpAddr = address.parse().unwrap();
@@ -309,8 +319,7 @@ fn large_segments_go_to_a_guest_that_takes_them() {
         stream.write_all(&bytes).unwrap();
         std::thread::sleep(Duration::from_millis(20));
         let (frame, received) = bench.next();
-        let (start, kind) =
-            if to.is_ipv4() { (34, SegmentKind::TcpV4) } else { (54, SegmentKind::TcpV6) };
+        let (start, kind) = if to.is_ipv4() { (34, SegmentKind::TcpV4) } else { (54, SegmentKind::TcpV6) };
         let header = FrameHeader {
             checksum: Some(PartialChecksum { start, offset: 16 }),
             segment: Some(LargeSegment { kind, size: 1400, header_bytes: start + 20 }),
@@ -402,7 +411,9 @@ fn datagrams_in_pieces_are_put_together() {
     let whole = loop {
         let (frame, received) = bench.next();
         assert!(received.bytes <= 1514);
-        let Some(Ip::Piece(piece)) = parse_ip(mac(), &frame[ETHERNET_BYTES..], false) else { panic!("whole") };
+        let Some(Ip::Piece(piece)) = parse_ip(mac(), &frame[ETHERNET_BYTES..], false) else {
+            panic!("whole")
+        };
         if let Some(whole) = together.add(&piece, Instant::now()) {
             break whole;
         }
