@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::TimeSource;
-use crate::block::{BlockCache, BlockId, Flow, NO_BLOCK, build};
+use crate::block::{BlockCache, BlockId, Flow, MAX_INSTRUCTIONS, NO_BLOCK, build};
 use crate::cpu::control::Mode;
 use crate::cpu::flags::bit;
 use crate::cpu::{Cpu, Interruptibility, Trap, slot};
@@ -31,7 +31,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { jit: false, threshold: 1, cache_bytes: 64 << 20 }
+        Self { jit: true, threshold: 1, cache_bytes: 64 << 20 }
     }
 }
 
@@ -266,7 +266,8 @@ impl Engine {
     /// Runs host code until it needs a block that it does not know: that block; or how it ended.
     fn run_code(&mut self, code: Code, look_at: u64) -> Result<BlockId, Flow> {
         let Some(translator) = &mut self.cache.translator else { return Err(Flow::Stop) };
-        let budget = look_at.saturating_sub(self.cpu.instructions);
+        // One block is always run.
+        let budget = look_at.saturating_sub(self.cpu.instructions).max(MAX_INSTRUCTIONS as u64);
         let (left, executed) = translator.run(&mut self.cpu, code, budget);
         self.cpu.instructions += executed;
         let link = match left {
@@ -411,3 +412,7 @@ fn act(cpu: &mut Cpu, cache: &mut BlockCache, messages: &[Message]) {
 #[cfg(test)]
 #[path = "engine_test.rs"]
 mod engine_test;
+
+#[cfg(test)]
+#[path = "lockstep_test.rs"]
+mod lockstep_test;

@@ -26,10 +26,12 @@ struct Jump {
     linear: u64,
     mode: u8,
     global: bool,
+    /// Of its making: void once [`BlockCache::generations`] has another for its kind.
+    generation: u32,
     block: BlockId,
 }
 
-const NO_JUMP: Jump = Jump { linear: u64::MAX, mode: 0, global: false, block: NO_BLOCK };
+const NO_JUMP: Jump = Jump { linear: u64::MAX, mode: 0, global: false, generation: 0, block: NO_BLOCK };
 
 /// The translated blocks of one CPU.
 pub(crate) struct BlockCache {
@@ -37,6 +39,8 @@ pub(crate) struct BlockCache {
     /// Host page → (offset in page, mode) → block.
     pages: HashMap<usize, Vec<(u16, u8, BlockId)>, PageHash>,
     jumps: Box<[Jump]>,
+    /// Of jumps to private and to global pages: forgetting them all is one step.
+    generations: [u32; 2],
     ops: usize,
     /// Makes host code of hot blocks, where the host can.
     pub(crate) translator: Option<Translator>,
@@ -77,6 +81,7 @@ impl BlockCache {
             blocks: Vec::new(),
             pages: HashMap::default(),
             jumps: vec![NO_JUMP; 1 << JUMP_BITS].into_boxed_slice(),
+            generations: [0; 2],
             ops: 0,
             translator: None,
             translated: 0,
@@ -100,13 +105,15 @@ impl BlockCache {
     #[inline(always)]
     pub(crate) fn jump(&self, linear: u64, mode: u8) -> Option<BlockId> {
         let jump = self.jumps.get(Self::jump_index(linear))?;
-        (jump.linear == linear && jump.mode == mode).then_some(jump.block)
+        let current = jump.generation == self.generations[usize::from(jump.global)];
+        (jump.linear == linear && jump.mode == mode && current).then_some(jump.block)
     }
 
     /// Remembers a block for [`Self::jump`].
     pub(crate) fn remember(&mut self, linear: u64, mode: u8, global: bool, block: BlockId) {
         if let Some(jump) = self.jumps.get_mut(Self::jump_index(linear)) {
-            *jump = Jump { linear, mode, global, block };
+            let generation = self.generations[usize::from(global)];
+            *jump = Jump { linear, mode, global, generation, block };
         }
     }
 
@@ -117,17 +124,23 @@ impl BlockCache {
         }
         match flush {
             Flush::None => {}
-            Flush::All => self.jumps.fill(NO_JUMP),
-            Flush::NonGlobal => {
-                for jump in self.jumps.iter_mut().filter(|jump| !jump.global) {
-                    *jump = NO_JUMP;
-                }
-            }
+            Flush::All => self.forget(true),
+            Flush::NonGlobal => self.forget(false),
             Flush::Page(page) => {
                 let first = Self::jump_index(page) & !((1 << JUMP_PAGE_BITS) - 1);
                 for jump in self.jumps.iter_mut().skip(first).take(1 << JUMP_PAGE_BITS) {
                     *jump = NO_JUMP;
                 }
+            }
+        }
+    }
+
+    /// Forgets the jumps to private pages, or all.
+    fn forget(&mut self, global: bool) {
+        for generation in self.generations.iter_mut().take(1 + usize::from(global)) {
+            *generation = generation.wrapping_add(1);
+            if *generation == 0 {
+                self.jumps.fill(NO_JUMP);
             }
         }
     }
@@ -167,7 +180,7 @@ impl BlockCache {
                 self.dropped += 1;
             }
         }
-        self.jumps.fill(NO_JUMP);
+        self.forget(true);
     }
 
     /// Drops everything.

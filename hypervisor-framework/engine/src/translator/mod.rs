@@ -25,7 +25,7 @@ mod vector;
 
 use iced_x86::Encoder;
 
-use crate::block::{MAX_INSTRUCTIONS, Op};
+use crate::block::Op;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
 use crate::mmu::Flush;
@@ -177,10 +177,10 @@ impl Translator {
         Some(code)
     }
 
-    /// Runs generated code from a block on, for about `budget` instructions. Answers how many were executed.
+    /// Runs generated code from a block on until the next one would exceed `budget` instructions. Answers how many were
+    /// executed.
     pub(crate) fn run(&mut self, cpu: &mut Cpu, code: Code, budget: u64) -> (Left, u64) {
-        // One block is always run.
-        let budget = i32::try_from(budget).unwrap_or(i32::MAX).max(MAX_INSTRUCTIONS as i32);
+        let budget = i32::try_from(budget).unwrap_or(i32::MAX);
         let enter = self.stubs.enter;
         let epoch = self.epoch;
         let context = self.context();

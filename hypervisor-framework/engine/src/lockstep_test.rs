@@ -1,0 +1,234 @@
+//! Lock-step: the same random programs in two machines, interpreted and translated, compared after each block.
+
+use std::sync::Arc;
+
+use vm_memory::VolatileMemory;
+
+use super::{Engine, EngineOptions};
+use crate::block::Flow;
+use crate::cpu::Trap;
+use crate::os::{Left, Translator};
+use crate::{HostRegion, PhysicalMemory, Rights, Segment, SegmentRegister, TimeSource};
+
+const RAM: usize = 1 << 20;
+/// Page tables; 2 MiB pages map the first 2 MiB onto themselves.
+const TABLES: usize = 0x1000;
+const CODE: usize = 0x1_0000;
+const CODE_SIZE: usize = 0x3000;
+const DATA: usize = 0x2_0000;
+const DATA_SIZE: usize = 0x4000;
+const STEPS: usize = 400;
+const PROGRAMS: u64 = 1500;
+
+struct Stopped;
+
+impl TimeSource for Stopped {
+    fn tsc(&self) -> u64 {
+        0
+    }
+}
+
+/// splitmix64
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn register(&mut self) -> u8 {
+        self.below(16) as u8
+    }
+}
+
+/// One random instruction.
+fn instruction(random: &mut Random, code: &mut Vec<u8>) {
+    let (reg, rm) = (random.register(), random.register());
+    let rex = 0x48 | reg >> 3 << 2 | rm >> 3;
+    let registers = 0xc0 | (reg & 7) << 3 | rm & 7;
+    // [rbx + disp32] lies in the data, or sometimes at the end of it, or on the code.
+    let place = match random.below(24) {
+        0 => CODE as i32 - DATA as i32 + random.below(CODE_SIZE as u64) as i32,
+        1 => DATA_SIZE as i32 - 4,
+        _ => random.below(DATA_SIZE as u64 - 16) as i32,
+    };
+    let memory = |code: &mut Vec<u8>, op: &[u8]| {
+        code.push(0x48 | reg >> 3 << 2);
+        code.extend_from_slice(op);
+        code.push(0x83 | (reg & 7) << 3);
+        code.extend_from_slice(&place.to_le_bytes());
+    };
+    let arithmetic = [0x01, 0x09, 0x11, 0x19, 0x21, 0x29, 0x31, 0x39, 0x85, 0x89];
+    match random.below(22) {
+        0..=4 => {
+            let op = arithmetic[random.below(10) as usize];
+            // RBX points at the data and RSP at the stack: most programs leave them.
+            if matches!(rm, 3 | 4) && op != 0x39 && op != 0x85 {
+                return;
+            }
+            code.extend_from_slice(&[rex, op - random.below(2) as u8, registers]);
+        }
+        5 => memory(code, &[arithmetic[random.below(10) as usize]]),
+        6 if !matches!(reg, 3 | 4) => memory(code, &[0x8b]),
+        7 if !matches!(reg, 3 | 4) => memory(code, &[0x03]),
+        8 => memory(code, &[0x0f, 0xb1]),
+        9 => {
+            code.push(0xf0);
+            memory(code, &[0x01]);
+        }
+        10 if !matches!(rm, 3 | 4) => {
+            code.extend_from_slice(&[0x48 | rm >> 3, 0xc1, 0xe0 | rm & 7, random.next() as u8])
+        }
+        11 if !matches!(rm, 3 | 4) => code.extend_from_slice(&[0x48 | rm >> 3, 0xd3, 0xe8 | rm & 7]),
+        12 => code.extend_from_slice(&[0x50 | reg & 7]),
+        13 if !matches!(reg & 7, 3 | 4) => code.extend_from_slice(&[0x58 | reg & 7]),
+        14 | 15 => code.extend_from_slice(&[0x70 | reg, (random.below(160) as i64 - 90) as u8]),
+        16 => {
+            code.push(if random.below(3) == 0 { 0xe8 } else { 0xe9 });
+            code.extend_from_slice(&(random.below(0x2000) as i32 - 0x1000).to_le_bytes());
+        }
+        17 => code.push(0xc3),
+        18 => {
+            // movdqu xmm, [mem]; paddq; movdqu [mem], xmm
+            let xmm = reg & 7;
+            for op in [&[0xf3, 0x0f, 0x6f], &[0x66, 0x0f, 0xd4], &[0xf3, 0x0f, 0x7f]] {
+                code.extend_from_slice(op);
+                code.push(0x83 | xmm << 3);
+                code.extend_from_slice(&(place & !15).to_le_bytes());
+            }
+        }
+        19 => code.extend_from_slice(&[rex, 0x0f, 0x40 | reg, 0xc0 | rm & 7]),
+        20 => code.extend_from_slice(&[0x48 | rm >> 3, 0xf7, 0xe0 | rm & 7]),
+        21 => code.extend_from_slice(&[0x9c, 0x59]),
+        _ => code.push(0xf5),
+    }
+}
+
+struct Machine {
+    engine: Engine,
+    ram: Arc<HostRegion>,
+}
+
+impl Machine {
+    fn new(random: &mut Random, code: &[u8]) -> Self {
+        let memory = PhysicalMemory::new();
+        let ram = Arc::new(HostRegion::new(RAM).unwrap());
+        memory.map(&ram, 0, 0, RAM, Rights { read: true, write: true, execute: true }).unwrap();
+        let options = EngineOptions { jit: true, threshold: u32::MAX, cache_bytes: 1 << 20 };
+        let mut engine = Engine::with_options(&memory, Arc::new(Stopped), options);
+        let store = |at: usize, value: u64| {
+            ram.get_slice(at, 8).unwrap().copy_from(&value.to_le_bytes());
+        };
+        store(TABLES, TABLES as u64 + 0x1003);
+        store(TABLES + 0x1000, TABLES as u64 + 0x2003);
+        store(TABLES + 0x2000, TABLES as u64 + 0x3003);
+        for page in (0..RAM).step_by(0x1000) {
+            // The page behind the data is missing.
+            let present = u64::from(page != DATA + DATA_SIZE) * 3;
+            store(TABLES + 0x3000 + page / 0x1000 * 8, page as u64 | present);
+        }
+        ram.get_slice(CODE, code.len()).unwrap().copy_from(code);
+        let cpu = &mut engine.cpu;
+        cpu.set_cr(0, 0x8005_0033);
+        cpu.set_cr(3, TABLES as u64);
+        cpu.set_cr(4, 0x6a0);
+        cpu.set_efer(0xd01);
+        let data = Segment { selector: 16, base: 0, limit: u32::MAX, access_rights: 0xc093 };
+        cpu.set_segment(SegmentRegister::Cs, Segment { selector: 8, access_rights: 0xa09b, ..data });
+        for register in [SegmentRegister::Ss, SegmentRegister::Ds, SegmentRegister::Es] {
+            cpu.set_segment(register, data);
+        }
+        for number in 0..16 {
+            cpu.set_gpr(number, random.next() >> random.below(64));
+        }
+        cpu.set_gpr(3, DATA as u64);
+        cpu.set_gpr(4, (DATA + DATA_SIZE / 2) as u64);
+        cpu.set_rip((CODE + 0x800) as u64);
+        cpu.set_rflags(random.next() & 0x8d5);
+        cpu.intercepts.exceptions = !0;
+        cpu.flush_tlb();
+        Self { engine, ram }
+    }
+
+    /// Executes one block; `None` when it ended by a trap.
+    fn step(&mut self, translated: bool) -> Option<()> {
+        let engine = &mut self.engine;
+        if engine.boundary().is_some() {
+            return None;
+        }
+        let id = match engine.find() {
+            Ok(Some(id)) => id,
+            Ok(None) => return Some(()),
+            Err(Trap) => return None,
+        };
+        let mode = engine.cpu.mode;
+        if mode.has(crate::cpu::control::Mode::SINGLE) {
+            let step = engine.cpu.begin_step();
+            let flow = engine.execute(id);
+            let trapped = engine.after_step(flow, step) == Flow::Trap;
+            return if trapped && engine.cpu.take_trap().is_some() { None } else { Some(()) };
+        }
+        let trapped = if translated {
+            let code = engine.cache.translate(id, mode).expect("64-bit code is translated");
+            let budget = u64::from(engine.cache.get(id).unwrap().instructions);
+            let translator = engine.cache.translator.as_mut().unwrap();
+            let (left, executed) = translator.run(&mut engine.cpu, code, budget);
+            engine.cpu.instructions += executed;
+            left == Left::Trap
+        } else {
+            engine.execute(id) == Flow::Trap
+        };
+        if trapped && engine.cpu.take_trap().is_some() { None } else { Some(()) }
+    }
+
+    fn state(&self) -> (Vec<u64>, [u128; 16]) {
+        let cpu = &self.engine.cpu;
+        let mut words: Vec<u64> = (0..16).map(|number| cpu.gpr(number)).collect();
+        words.extend([cpu.rip(), cpu.rflags()]);
+        (words, cpu.xmm)
+    }
+
+    fn memory(&self) -> Vec<u8> {
+        let mut bytes = vec![0; DATA + DATA_SIZE - CODE];
+        self.ram.get_slice(CODE, bytes.len()).unwrap().copy_to(&mut bytes);
+        bytes
+    }
+}
+
+#[test]
+fn translated_blocks_do_what_interpreted_ones_do() {
+    if Translator::new(1 << 20).is_none() {
+        return;
+    }
+    let mut blocks = 0;
+    for program in 0..PROGRAMS {
+        let mut random = Random(program);
+        let mut code = Vec::new();
+        while code.len() < CODE_SIZE - 64 {
+            instruction(&mut random, &mut code);
+        }
+        let seed = random.next();
+        let mut interpreted = Machine::new(&mut Random(seed), &code);
+        let mut translated = Machine::new(&mut Random(seed), &code);
+        for step in 0..STEPS {
+            let at = interpreted.engine.cpu.rip();
+            let ends = (interpreted.step(false), translated.step(true));
+            assert_eq!(ends.0, ends.1, "program {program} step {step} at {at:#x}");
+            assert_eq!(interpreted.state(), translated.state(), "program {program} step {step} from {at:#x}");
+            blocks += 1;
+            if ends.0.is_none() {
+                break;
+            }
+        }
+        assert!(interpreted.memory() == translated.memory(), "memory of program {program}");
+    }
+    assert!(blocks > 10 * PROGRAMS, "programs end too soon: {blocks} blocks");
+}
