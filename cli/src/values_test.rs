@@ -32,7 +32,7 @@ fn engine_options_are_named_and_bounded() {
     let options = engine_options("jit=on,threshold=7,cache=16M").unwrap();
     assert_eq!((options.jit, options.threshold, options.cache_bytes), (true, 7, 16 << 20));
     assert!(!engine_options("jit=off").unwrap().jit);
-    assert_eq!(engine_options("").unwrap(), vmm::engine::EngineOptions::default());
+    assert_eq!(engine_options("").unwrap(), EngineOptions::default());
     for wrong in ["jit", "jit=maybe", "threshold=-1", "cache=1K", "cache=2G", "speed=11"] {
         assert!(engine_options(wrong).unwrap_err().contains(wrong.split('=').next().unwrap()));
     }

@@ -158,7 +158,7 @@ impl ImageFile {
         Ok(Self::unlocked(file, self.path.clone(), self.is_device, self.flush))
     }
 
-    fn unlocked(file: File, path: PathBuf, is_device: bool, flush: FlushMode) -> Self {
+    pub(super) fn unlocked(file: File, path: PathBuf, is_device: bool, flush: FlushMode) -> Self {
         let (has_holes, sync_failed) = (AtomicBool::new(true), AtomicBool::new(false));
         Self {
             file,

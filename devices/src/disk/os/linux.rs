@@ -87,3 +87,7 @@ fn holder(file: &File, wanted: libc::flock) -> Option<u32> {
     let found = answer == 0 && lock.l_type != libc::F_UNLCK as libc::c_short;
     u32::try_from(lock.l_pid).ok().filter(|pid| found && *pid > 0)
 }
+
+#[cfg(test)]
+#[path = "linux_test.rs"]
+mod linux_test;

@@ -120,6 +120,7 @@ impl Mmu {
     }
 
     /// The first entry of the current space, for generated code.
+    #[allow(dead_code)] // not every host has generated code
     pub(crate) fn current_entries(&self) -> *const Entry {
         self.entries.as_ptr().wrapping_add(self.base)
     }
