@@ -123,6 +123,23 @@ impl Answer {
         Ok(String::from_utf8_lossy(&self.stdout).into_owned())
     }
 
+    /// An error unless it succeeded and printed just these bytes.
+    pub(crate) fn printed(&self, wanted: &[u8]) -> Outcome {
+        let found = &self.stdout;
+        let common = found.iter().zip(wanted).take_while(|(one, other)| one == other).count();
+        let said = String::from_utf8_lossy(&self.stderr).into_owned();
+        if found.as_slice() == wanted && self.code == Some(0) {
+            return Ok(());
+        }
+        Err(format!(
+            "docker {}: {} bytes came, not {}; the first {common} are right; exit code {:?}, standard error {said:?}",
+            self.words,
+            found.len(),
+            wanted.len(),
+            self.code
+        ))
+    }
+
     /// An error that says `expectation` and all there is to know, unless `holds`.
     pub(crate) fn check(&self, holds: bool, expectation: &str) -> Outcome {
         if holds {

@@ -22,8 +22,7 @@ pub(super) fn fetch_from_host(machine: &Machine) -> Outcome {
     let port = serve(bytes.clone());
     let address = gateway(machine)?;
     let script = format!("wget -q -O - http://{address}:{port}/");
-    let answer = machine.run(&["sh", "-ec", &script])?;
-    answer.check(answer.stdout == bytes, "should get what the host serves")
+    machine.run(&["sh", "-ec", &script])?.printed(&bytes)
 }
 
 /// A web server in a container, asked from the host.
