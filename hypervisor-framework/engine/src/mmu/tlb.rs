@@ -130,7 +130,7 @@ impl Mmu {
     pub(crate) fn lookup_read(&self, address: u64, size: usize) -> Option<usize> {
         let entry = self.entry(address);
         let hit = entry.read == address & !PAGE_MASK && address & PAGE_MASK <= (PAGE_SIZE - size) as u64;
-        hit.then(|| (address & PAGE_MASK | entry.host) as usize)
+        hit.then_some((address & PAGE_MASK | entry.host) as usize)
     }
 
     /// Host address for a store of `size` bytes, if cached.
@@ -138,14 +138,14 @@ impl Mmu {
     pub(crate) fn lookup_write(&self, address: u64, size: usize) -> Option<usize> {
         let entry = self.entry(address);
         let hit = entry.write == address & !PAGE_MASK && address & PAGE_MASK <= (PAGE_SIZE - size) as u64;
-        hit.then(|| (address & PAGE_MASK | entry.host) as usize)
+        hit.then_some((address & PAGE_MASK | entry.host) as usize)
     }
 
     /// Host address for an instruction fetch, if cached.
     #[inline(always)]
     pub(crate) fn lookup_fetch(&self, address: u64) -> Option<usize> {
         let entry = self.entry(address);
-        (entry.fetch == address & !PAGE_MASK).then(|| (address & PAGE_MASK | entry.host) as usize)
+        (entry.fetch == address & !PAGE_MASK).then_some((address & PAGE_MASK | entry.host) as usize)
     }
 
     /// Is the page of a cached instruction address global?

@@ -114,7 +114,7 @@ impl Region {
         }
         let offset = (address - self.run.address()) as usize;
         // SAFETY: within the slots, which are writable, and aligned.
-        unsafe { self.run.at.as_ptr().add(offset).cast::<u64>().write(value) };
+        unsafe { self.run.at.as_ptr().add(offset).cast::<u64>().write_unaligned(value) };
         Some(())
     }
 
