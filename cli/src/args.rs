@@ -1,4 +1,5 @@
 //! Flags. Each is validated here, and acted on where the machine is built.
+#![allow(rustdoc::broken_intra_doc_links)] // the help's brackets say what is optional
 
 use std::path::PathBuf;
 use std::time::Duration;
