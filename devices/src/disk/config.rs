@@ -227,13 +227,7 @@ impl FromStr for DiskConfig {
                 "format" => {
                     set("format", &mut config.format, choose("format", value, &FORMATS, "raw or qcow2")?)?
                 }
-                "ro" => {
-                    set(
-                        "ro",
-                        &mut ro,
-                        value.map_or(Ok(true), |value| choose("ro", Some(value), &SWITCH, "on or off"))?,
-                    )?;
-                }
+                "ro" => set("ro", &mut ro, switch("ro", value)?)?,
                 "serial" => {
                     set(
                         "serial",
@@ -245,7 +239,7 @@ impl FromStr for DiskConfig {
                 "overlay" => {
                     set("overlay", &mut config.overlay, choose("overlay", value, &OVERLAYS, "tmp")?)?
                 }
-                "backing" => set("backing", &mut backing, choose("backing", value, &SWITCH, "on or off")?)?,
+                "backing" => set("backing", &mut backing, switch("backing", value)?)?,
                 _ => return Err(ParseDiskError::UnknownOption { name: name.to_owned() }),
             }
         }
@@ -296,6 +290,11 @@ fn choose<T: Copy>(
         value: value.to_owned(),
         choices,
     })
+}
+
+/// A switch is on if it is named.
+fn switch(name: &'static str, value: Option<&str>) -> Result<bool, ParseDiskError> {
+    value.map_or(Ok(true), |value| choose(name, Some(value), &SWITCH, "on or off"))
 }
 
 fn set<T>(name: &'static str, field: &mut Option<T>, value: T) -> Result<(), ParseDiskError> {

@@ -34,6 +34,8 @@ fn each_option_sets_its_field() {
     assert!(parsed("d,ro").ro);
     assert!(parsed("d,ro=on").ro);
     assert!(!parsed("d,ro=off").ro);
+    assert!(parsed("d,format=qcow2,backing").backing);
+    assert!(!parsed("d,format=qcow2,backing=off").backing);
     assert_eq!(parsed("d,overlay=tmp").overlay, Some(OverlayMode::Tmp));
     assert_eq!(parsed("d,flush=none").flush, FlushMode::None);
 }
@@ -64,6 +66,7 @@ fn what_is_wrong_is_named() {
         ("d,format=vmdk", "format=vmdk: must be raw or qcow2"),
         ("d,flush=always", "flush=always: must be none, os or drive"),
         ("d,overlay=here", "overlay=here: must be tmp"),
+        ("d,ro=yes", "ro=yes: must be on or off"),
         ("d,overlay", "overlay needs a value: tmp"),
         ("d,serial=123456789012345678901", "must be 1 to 20 printable"),
         ("d,serial=\u{e9}", "must be 1 to 20 printable"),
