@@ -19,7 +19,7 @@
 //! ```
 //!
 //! # Layers
-//! Each way to keep sectors is a [`layer::Layer`]: a raw file or block device, a qcow2 file (through the imago crate), and
+//! Each way to keep sectors is a `layer::Layer`: a raw file or block device, a qcow2 file (through the imago crate), and
 //! a throw-away overlay over either. [`DiskImage`] checks every request's bounds before a layer sees it.
 //!
 //! # What is promised

@@ -1,4 +1,4 @@
-//! What requests do. One file per family; each is part of [`Server`](super::Server).
+//! What requests do. One file per family; each is part of [`Server`].
 
 mod attributes;
 mod create;

@@ -5,13 +5,13 @@ pub(crate) const VERSION: &[u8] = b"9P2000.L";
 /// What Rversion names when the client asks for another one.
 pub(crate) const VERSION_UNKNOWN: &[u8] = b"unknown";
 
-/// Bytes of size[4] type[1] tag[2], with which every message begins.
+/// Bytes of `size[4] type[1] tag[2]`, with which every message begins.
 pub(crate) const HEADER_LEN: usize = 7;
-/// Bytes of a Twrite up to its data: header, fid[4] offset[8] count[4].
+/// Bytes of a Twrite up to its data: header, `fid[4] offset[8] count[4]`.
 pub(crate) const WRITE_HEADER_LEN: usize = HEADER_LEN + 16;
-/// Bytes of an Rread or Rreaddir up to its data: header, count[4].
+/// Bytes of an Rread or Rreaddir up to its data: header, `count[4]`.
 pub(crate) const READ_REPLY_HEADER_LEN: usize = HEADER_LEN + 4;
-/// Bytes of an Rlerror: header, ecode[4]. Room for it makes any request answerable.
+/// Bytes of an Rlerror: header, `ecode[4]`. Room for it makes any request answerable.
 pub(crate) const ERROR_REPLY_LEN: usize = HEADER_LEN + 4;
 
 /// "No fid": the afid of a client that does not authenticate.

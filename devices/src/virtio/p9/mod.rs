@@ -1,7 +1,7 @@
 //! A shared folder for the guest: 9P over virtio (device 9; its configuration is that of Linux's
 //! `include/uapi/linux/virtio_9p.h`, since the specification only reserves the number).
 //!
-//! Each chain is one 9P request and the room for its reply. Several are served at once ([`pool`]); the protocol's tags tell
+//! Each chain is one 9P request and the room for its reply. Several are served at once (`pool`); the protocol's tags tell
 //! replies apart, so they go back in the order in which they are ready.
 
 mod pool;
@@ -34,7 +34,7 @@ pub struct InvalidTag(pub String);
 /// A shared folder. Its session with the guest begins anew when the device is reset.
 pub struct P9 {
     server: Arc<Server>,
-    /// tag_len[2] tag
+    /// `tag_len[2] tag`
     config: Vec<u8>,
     pool: Option<Pool>,
 }
