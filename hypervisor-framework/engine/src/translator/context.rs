@@ -15,9 +15,9 @@ pub(super) mod exit {
     pub(crate) const FIND: u32 = 0;
     /// Something wants a look between instructions.
     pub(crate) const LEAVE: u32 = 1;
-    /// As [`Flow::Stop`].
+    /// As `Flow::Stop`.
     pub(crate) const STOP: u32 = crate::block::Flow::Stop as u32;
-    /// As [`Flow::Trap`].
+    /// As `Flow::Trap`.
     pub(crate) const TRAP: u32 = crate::block::Flow::Trap as u32;
 }
 
