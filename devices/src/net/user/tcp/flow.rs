@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use smoltcp::socket::tcp::{RecvError, State};
 use smoltcp::time::Instant as Timestamp;
+use smoltcp::wire::TcpPacket;
 
 use super::segment::{self, Syn};
 use super::stack::Stack;
@@ -209,6 +210,11 @@ impl Flow {
             // A stack that listens answers a SYN when it is asked for a datagram.
             let _ = self.stack.take(&syn.datagram, timestamp);
         }
+    }
+
+    /// Whether there is room for what `segment`, of the guest's, carries.
+    pub(super) fn has_room(&self, segment: &TcpPacket<&[u8]>) -> bool {
+        self.stack.has_room(segment)
     }
 
     /// Takes a segment of the guest's; gives what it is answered with at once.

@@ -106,6 +106,9 @@ impl TcpFlows {
             if flow.is_filling() {
                 flow.pump(now);
             }
+            if !flow.has_room(&segment) {
+                return;
+            }
             let answer = if segment.syn() {
                 flow.take_syn(&Syn::new(packet, large), now, timestamp)
             } else {

@@ -10,7 +10,7 @@ use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{ConnectError, Socket, SocketBuffer};
 use smoltcp::time::Instant as Timestamp;
-use smoltcp::wire::{HardwareAddress, IpCidr};
+use smoltcp::wire::{HardwareAddress, IpCidr, TcpPacket, TcpSeqNumber};
 
 use crate::net::user::packet::Ends;
 
@@ -23,6 +23,20 @@ pub(super) struct Stack {
     sockets: SocketSet<'static>,
     handle: SocketHandle,
     capabilities: DeviceCapabilities,
+    window: Window,
+}
+
+/// What the guest was told of the room there is for it.
+///
+/// smoltcp (0.14) takes the window in its own SYN for a scaled one, which it is not (RFC 7323, section 2.2), and until
+/// it has sent another segment it accepts, and then trips over, more than its buffer holds.
+enum Window {
+    /// Nothing.
+    Closed,
+    /// The window of a SYN; the buffer ends at this sequence number.
+    Opening(TcpSeqNumber),
+    /// One that smoltcp reads right.
+    Told,
 }
 
 /// Where a stack takes a datagram from and leaves one.
@@ -130,7 +144,7 @@ impl Stack {
         socket.set_ack_delay(None);
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let handle = sockets.add(socket);
-        Self { interface, sockets, handle, capabilities }
+        Self { interface, sockets, handle, capabilities, window: Window::Closed }
     }
 
     /// The socket.
@@ -150,6 +164,34 @@ impl Stack {
         socket.connect(self.interface.context(), ends.guest, ends.remote)
     }
 
+    /// Whether there is room for what `segment`, which came from the guest, carries.
+    pub(super) fn has_room(&self, segment: &TcpPacket<&[u8]>) -> bool {
+        let payload = segment.payload().len();
+        payload == 0
+            || match self.window {
+                Window::Closed => false,
+                Window::Opening(end) => segment.seq_number() + payload <= end,
+                Window::Told => true,
+            }
+    }
+
+    /// Notes what the guest learns of the window from `datagram`, on its way there.
+    fn note_window(&mut self, datagram: &[u8]) {
+        if matches!(self.window, Window::Told) {
+            return;
+        }
+        let header_bytes = if datagram.first().is_some_and(|byte| byte >> 4 == 4) { 20 } else { 40 };
+        let Some(Ok(segment)) = datagram.get(header_bytes..).map(TcpPacket::new_checked) else { return };
+        if segment.rst() || !segment.ack() {
+            return;
+        }
+        self.window = if segment.syn() {
+            Window::Opening(segment.ack_number() + self.socket().recv_capacity())
+        } else {
+            Window::Told
+        };
+    }
+
     /// Takes a datagram from the guest; gives what it is answered with at once, if anything.
     pub(super) fn take(&mut self, datagram: &[u8], now: Timestamp) -> Option<Vec<u8>> {
         let mut port = Port {
@@ -160,7 +202,9 @@ impl Stack {
             emitted: 0,
         };
         self.interface.poll_ingress_single(now, &mut port, &mut self.sockets);
-        (!port.answer.is_empty()).then_some(port.answer)
+        let answer = (!port.answer.is_empty()).then_some(port.answer)?;
+        self.note_window(&answer);
+        Some(answer)
     }
 
     /// Writes the next datagram for the guest into `room`, of 65,535 bytes, and gives its length.
@@ -168,12 +212,14 @@ impl Stack {
         let mut port = Port {
             capabilities: &self.capabilities,
             incoming: None,
-            room: Some(room),
+            room: Some(&mut *room),
             answer: Vec::new(),
             emitted: 0,
         };
         self.interface.poll_egress(now, &mut port, &mut self.sockets);
-        (port.emitted != 0).then_some(port.emitted)
+        let emitted = (port.emitted != 0).then_some(port.emitted)?;
+        self.note_window(room.get(..emitted)?);
+        Some(emitted)
     }
 
     /// When [`Self::give`] has something again, should nothing come in.

@@ -356,6 +356,34 @@ fn other_guests_get_segments_of_their_size() {
     }
 }
 
+/// The window in a SYN is not scaled: a guest that scales it sends more than the buffer holds.
+#[test]
+fn bytes_beyond_the_first_window_are_left_out() {
+    use std::io::Read;
+    let mut bench = Bench::new(Offloads::all());
+    let (mut stream, theirs) = handshake(&mut bench, GATEWAY.into(), Some(1460));
+    let port = stream.local_addr().unwrap().port();
+    let bytes = pattern(480_000);
+    let segment = |at: usize, length: usize| Segment {
+        control: TcpControl::None,
+        sequence: 1001 + at as i32,
+        acknowledged: Some(theirs),
+        mss: None,
+        payload: &bytes[at..at + length],
+        ..syn(GATEWAY, port)
+    };
+    for at in (60_000..480_000).step_by(60_000).rev() {
+        bench.send(&segment(at, 60_000).frame(), FrameHeader::default());
+    }
+    bench.send(&segment(0, 60_000).frame(), FrameHeader::default());
+    let mut read = vec![0; 60_000];
+    while let Some((answer, _)) = bench.next_within(Duration::from_millis(30)) {
+        assert!(tcp(&answer).ack_number() <= TcpSeqNumber(1001 + (256 << 10)));
+    }
+    stream.read_exact(&mut read).unwrap();
+    assert!(bytes.starts_with(&read));
+}
+
 #[test]
 fn large_segments_come_from_the_guest() {
     use std::io::Read;
