@@ -49,7 +49,7 @@ pub enum InitramfsError {
         source: UnpackError,
     },
     /// The unpacked archives exceed the caller's bound together.
-    #[error("{file}: the initramfs unpacks to more than {limit} bytes")]
+    #[error("{file}: the initramfs unpacks to more than {limit} bytes: give the guest more memory")]
     TooLarge {
         /// File name.
         file: String,

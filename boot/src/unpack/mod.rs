@@ -110,7 +110,7 @@ pub enum UnpackError {
         format: Compression,
     },
     /// More output than the caller allows.
-    #[error("{format} data unpacks to more than {limit} bytes")]
+    #[error("{format} data unpacks to more than {limit} bytes: give the guest more memory")]
     TooLarge {
         /// Format.
         format: Compression,
