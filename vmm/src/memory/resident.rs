@@ -1,5 +1,6 @@
 //! What of this process is in the host's memory.
 
+use std::collections::HashMap;
 use std::fs;
 use std::ops::Range;
 
@@ -23,11 +24,19 @@ pub(crate) fn resident(guest: &[Range<u64>]) -> Option<Resident> {
 fn count(mappings: &str, guest: &[Range<u64>]) -> Resident {
     let mut resident = Resident::default();
     let mut in_guest = false;
+    let mut file = None;
+    let mut shared: HashMap<&str, u64> = HashMap::new();
     for line in mappings.lines() {
         if let Some(range) = address_range(line) {
             in_guest = guest.iter().any(|guest| guest.start < range.end && range.start < guest.end);
+            file = shared_file(line);
         } else if let Some(bytes) = resident_bytes(line) {
-            resident.process_bytes = resident.process_bytes.saturating_add(bytes);
+            // Generated code is mapped twice, to be written and to be run: its pages are there once.
+            let counted = file.map_or(0, |file| {
+                let most = shared.entry(file).or_default();
+                std::mem::replace(most, bytes.max(*most))
+            });
+            resident.process_bytes = resident.process_bytes.saturating_add(bytes.saturating_sub(counted));
             if in_guest {
                 resident.guest_bytes = resident.guest_bytes.saturating_add(bytes);
             }
@@ -43,6 +52,12 @@ fn count(mappings: &str, guest: &[Range<u64>]) -> Resident {
 fn address_range(line: &str) -> Option<Range<u64>> {
     let (start, end) = line.split_once(' ')?.0.split_once('-')?;
     Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
+}
+
+/// Offset, device and inode of what a mapping's first line says is shared.
+fn shared_file(line: &str) -> Option<&str> {
+    let (mode, file) = line.split_once(' ')?.1.split_once(' ')?;
+    mode.ends_with('s').then_some(file)
 }
 
 fn resident_bytes(line: &str) -> Option<u64> {

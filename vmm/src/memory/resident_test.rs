@@ -29,3 +29,16 @@ fn this_process_is_resident_where_the_host_tells() {
         assert!(resident(&[]).is_some_and(|resident| resident.process_bytes > 100 << 10));
     }
 }
+
+#[test]
+fn what_is_mapped_twice_is_there_once() {
+    let mappings = "\
+7f0000000000-7f0001000000 r-xs 00000000 00:01 77 /memfd:code (deleted)
+Rss:                 300 kB
+7f0002000000-7f0003000000 rw-s 00000000 00:01 77 /memfd:code (deleted)
+Rss:                 320 kB
+7f0004000000-7f0005000000 rw-s 00000000 00:01 78 /memfd:code (deleted)
+Rss:                  10 kB
+";
+    assert_eq!(count(mappings, &[]).process_bytes, 330 << 10);
+}
