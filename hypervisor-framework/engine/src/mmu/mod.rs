@@ -7,4 +7,4 @@ mod walk;
 
 #[allow(unused_imports)] // for generated code, which not every host has
 pub(crate) use tlb::{Entry, INDEX_BITS as TLB_INDEX_BITS};
-pub(crate) use tlb::{Flush, Mmu, Space};
+pub(crate) use tlb::{Mmu, Space};

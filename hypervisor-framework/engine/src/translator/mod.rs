@@ -5,21 +5,22 @@
 //! one semantics. Code depends on the offset of a block in its page, not on the page's linear address.
 //!
 //! At the seams between blocks all state but the general registers is in memory: arithmetic flags in the context (as
-//! LAHF and SETO give them), XMM registers in [`Cpu`]. Blocks of one page are chained through slots; across pages an
-//! inline cache compares the linear page, mixed with a generation that changes when translations are flushed;
-//! indirect branches look into a table. Each loop passes a test of the pending word, each block counts down a budget.
+//! LAHF and SETO give them), XMM registers in [`Cpu`]. Blocks of one page are chained through slots. Across pages the
+//! TLB says which host page the target is in; an inline cache compares that page, indirect branches look into a table
+//! by host address. So a flush of translations costs no link. Each loop passes a test of the pending word, each block
+//! counts down a budget.
 #![allow(unsafe_code)] // runs generated code
 
 mod branch;
 mod context;
 mod emitter;
-mod flush;
 mod memory;
 mod native;
 mod region;
 mod registers;
 mod simd;
 mod stubs;
+mod system;
 mod unit;
 mod vector;
 
@@ -28,8 +29,7 @@ use iced_x86::Encoder;
 use crate::block::Op;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
-use crate::mmu::Flush;
-use context::{Context, Jump, exit};
+use context::{Context, Jump, Shadow, exit};
 use emitter::Emitter;
 use region::Region;
 use stubs::{JUMP_BITS, Stubs};
@@ -39,7 +39,7 @@ use unit::{Builder, Source};
 const MAX_CODE: usize = 64 << 10;
 /// Slots a block may use, bytes.
 const MAX_SLOTS: u64 = 64;
-/// Entries of dropped blocks before inline caches and tables, which lead there, are forgotten.
+/// Entries of dropped blocks before inline caches and tables, which may lead there, are forgotten.
 const MAX_GONE: u32 = 32;
 
 /// Why [`Translator::run`] came back.
@@ -112,7 +112,6 @@ impl Translator {
             cpu: std::ptr::null_mut(),
             tlb: std::ptr::null(),
             page: 0,
-            generations: flush::Generations::new(),
             jumps: jumps.each_mut().map(|table| table.as_mut_ptr()),
             pending: std::ptr::null(),
             budget: 0,
@@ -128,6 +127,8 @@ impl Translator {
             gone: 0,
             run_ops: context::run_ops,
             mode: 0,
+            shadow: Shadow::default(),
+            shadow_at: 0,
         };
         // SAFETY: the region keeps that place, which is writable and aligned, for the context.
         unsafe { context.write(value) };
@@ -184,11 +185,6 @@ impl Translator {
         let enter = self.stubs.enter;
         let epoch = self.epoch;
         let context = self.context();
-        if context.generations.exhausted {
-            context.generations.exhausted = false;
-            self.forget_targets();
-        }
-        let context = self.context();
         context.cpu = cpu;
         context.tlb = cpu.mmu.current_entries();
         context.page = cpu.rip & !0xfff;
@@ -197,16 +193,21 @@ impl Translator {
         context.flags = context::to_raw(cpu.flags.arithmetic());
         context.link = 0;
         context.mode = cpu.mode.0;
+        context.shadow = Shadow::default();
         // SAFETY: `enter` is the stub of that type, and `code` the entry of a block that was not flushed since.
         let outcome =
             unsafe { std::mem::transmute::<*const (), Enter>(enter as *const ()) }(self.context, code.entry);
         let context = self.context();
         context.cpu = std::ptr::null_mut();
         cpu.flags.set_arithmetic(context::from_raw(context.flags));
+        if context.shadow_at == context.budget {
+            context.shadow.restore(cpu);
+        }
         if context.gone >= MAX_GONE {
             context.gone = 0;
-            context.generations.all();
+            self.forget_targets();
         }
+        let context = self.context();
         let used = i64::from(budget) - i64::from(context.budget);
         let left = match outcome {
             exit::FIND => Left::Find(Link { address: context.link, epoch }),
@@ -217,8 +218,8 @@ impl Translator {
         (left, used as u64)
     }
 
-    /// Makes a way out lead to the block just found at `linear`.
-    pub(crate) fn link(&mut self, link: Link, code: Code, linear: u64, user: bool, global: bool) {
+    /// Makes a way out lead to the block just found at the host address.
+    pub(crate) fn link(&mut self, link: Link, code: Code, host: usize) {
         if link.address == 0 || link.epoch != self.epoch {
             return;
         }
@@ -227,24 +228,15 @@ impl Translator {
             let _ = self.region.write_slot(address, code.entry);
             return;
         }
-        let key = self.context().generations.key(linear & !0xfff, user, global);
-        let _ = self.region.write_slot(address, key);
+        let _ = self.region.write_slot(address, host as u64 & !0xfff);
         let _ = self.region.write_slot(address + 8, code.entry);
     }
 
-    /// Remembers where the code at `linear` is, for indirect branches.
-    pub(crate) fn remember(&mut self, code: Code, linear: u64, user: bool, global: bool) {
-        let generations = &mut self.context().generations;
-        let _ = generations.key(linear, user, global);
-        let generation = generations.current[usize::from(user)];
-        if let Some(entry) = self.jumps[usize::from(user)].get_mut(stubs::jump_index(linear)) {
-            *entry = Jump { linear, generation, code: code.entry, unused: 0 };
+    /// Remembers which code stands for the guest's at a host address, for indirect branches.
+    pub(crate) fn remember(&mut self, code: Code, host: usize, user: bool) {
+        if let Some(entry) = self.jumps[usize::from(user)].get_mut(stubs::jump_index(host as u64)) {
+            *entry = Jump { host: host as u64, code: code.entry };
         }
-    }
-
-    /// Forgets where the code of linear addresses is.
-    pub(crate) fn flush(&mut self, flush: Flush) {
-        self.context().generations.flush(flush);
     }
 
     /// A block was dropped: who still enters it goes on elsewhere.
@@ -261,7 +253,6 @@ impl Translator {
         self.slot = self.region.slots().start;
         self.forget_targets();
         self.caches.clear();
-        self.context().generations.all();
     }
 
     fn forget_targets(&mut self) {

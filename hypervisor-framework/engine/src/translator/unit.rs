@@ -49,7 +49,7 @@ struct Slow {
 /// A way out of a block, out of line.
 pub(super) enum Leave {
     /// Through the slot or inline cache (odd) `link`; the slot points here first.
-    Find { branch: Option<usize>, link: u64, offset: i32 },
+    Find { branches: Vec<usize>, link: u64, offset: i32 },
     /// Something is pending.
     Look { branch: usize, offset: i32 },
     /// To [`Stubs::lookup`], in RAX or `target`.
@@ -306,12 +306,11 @@ impl<'a> Builder<'a> {
         }
         for leave in std::mem::take(&mut self.leaves) {
             match leave {
-                Leave::Find { branch, link, offset } => {
-                    if let Some(branch) = branch {
-                        self.e.land(branch);
-                    } else {
+                Leave::Find { branches, link, offset } => {
+                    if link & 1 == 0 {
                         self.slots.push((link, self.e.address_here()));
                     }
+                    branches.into_iter().for_each(|branch| self.e.land(branch));
                     self.e.lea(RAX, At::Near(link));
                     self.e.store(RAX, context(field::LINK));
                     self.e.store_immediate(false, context(field::OFFSET), offset);
