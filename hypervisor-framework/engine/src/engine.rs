@@ -30,7 +30,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { jit: true, threshold: 1, cache_bytes: 64 << 20 }
+        Self { jit: true, threshold: 16, cache_bytes: 64 << 20 }
     }
 }
 

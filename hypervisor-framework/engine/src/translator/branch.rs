@@ -29,7 +29,7 @@ impl Builder<'_> {
             }
             let slot = self.take_slots(1);
             self.e.jump_memory(At::Near(slot));
-            self.leaves.push(Leave::Find { branches: Vec::new(), link: slot, offset });
+            self.leaves.push(Leave::Find { branches: [None; 2], link: slot, offset });
             return Ok(());
         }
         // An inline cache: the host page, and the code there.
@@ -46,7 +46,7 @@ impl Builder<'_> {
         self.e.load(RAX, At::Base(RBP, HOST));
         self.e.memory(true, opcode::CMP, RAX, At::Near(cache));
         let other = self.e.branch_if(condition::NOT_EQUAL);
-        self.leaves.push(Leave::Find { branches: vec![unknown, other], link: cache | 1, offset });
+        self.leaves.push(Leave::Find { branches: [Some(unknown), Some(other)], link: cache | 1, offset });
         self.e.jump_memory(At::Near(cache + 8));
         Ok(())
     }

@@ -33,7 +33,7 @@ use context::{Context, Jump, Shadow, exit};
 use emitter::Emitter;
 use region::Region;
 use stubs::{JUMP_BITS, Stubs};
-use unit::{Builder, Source};
+use unit::{Buffers, Builder, Source};
 
 /// A block's longest code, bytes: room that must be left for it.
 const MAX_CODE: usize = 64 << 10;
@@ -83,6 +83,7 @@ pub(crate) struct Translator {
     slot: u64,
     caches: Vec<u64>,
     encoder: Encoder,
+    buffers: Buffers,
     /// Counts flushes of all code: older links are void.
     epoch: u64,
 }
@@ -135,7 +136,7 @@ impl Translator {
         let first = e.address_here().next_multiple_of(64);
         let slot = region.slots().start;
         let (encoder, caches) = (Encoder::new(64), Vec::new());
-        Some(Self { region, context, jumps, stubs, first, next: first, slot, caches, encoder, epoch: 0 })
+        Some(Self { region, context, jumps, stubs, first, next: first, slot, caches, encoder, buffers: Buffers::default(), epoch: 0 })
     }
 
     fn context(&mut self) -> &mut Context {
@@ -162,19 +163,22 @@ impl Translator {
             return None;
         }
         let source = Source { ops, bytes, offset, user: mode.has(Mode::USER) };
-        let builder = Builder::new(self.next, self.slot, &mut self.encoder, &self.stubs, source);
+        let buffers = std::mem::take(&mut self.buffers);
+        let builder = Builder::new(self.next, self.slot, &mut self.encoder, &self.stubs, source, buffers);
         let made = builder.build(instructions);
-        self.region.write_code(self.next, &made.bytes)?;
+        self.buffers = made.buffers;
+        let buffers = &self.buffers;
+        self.region.write_code(self.next, &buffers.bytes)?;
         let code = Code { entry: self.next + made.entry as u64, gone: self.next + made.gone as u64 };
-        for (slot, value) in &made.slots {
+        for (slot, value) in &buffers.slots {
             self.region.write_slot(*slot, *value)?;
         }
-        for cache in &made.caches {
+        for cache in &buffers.caches {
             self.region.write_slot(*cache, 0)?;
         }
-        self.slot += 8 * (made.slots.len() + 2 * made.caches.len()) as u64;
-        self.caches.extend_from_slice(&made.caches);
-        self.next += made.bytes.len() as u64;
+        self.slot += 8 * (buffers.slots.len() + 2 * buffers.caches.len()) as u64;
+        self.caches.extend_from_slice(&buffers.caches);
+        self.next += buffers.bytes.len() as u64;
         Some(code)
     }
 

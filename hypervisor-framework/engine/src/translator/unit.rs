@@ -39,7 +39,8 @@ pub(super) enum Back {
 
 /// A call of the interpreter out of line: for accesses the TLB does not know.
 struct Slow {
-    branches: Vec<usize>,
+    /// Its branches in [`Builder::landings`]: first, count.
+    branches: (usize, usize),
     ops: (usize, usize),
     sync: bool,
     vectors: Vectors,
@@ -49,7 +50,7 @@ struct Slow {
 /// A way out of a block, out of line.
 pub(super) enum Leave {
     /// Through the slot or inline cache (odd) `link`; the slot points here first.
-    Find { branches: Vec<usize>, link: u64, offset: i32 },
+    Find { branches: [Option<usize>; 2], link: u64, offset: i32 },
     /// Something is pending.
     Look { branch: usize, offset: i32 },
     /// To [`Stubs::lookup`], in RAX or `target`.
@@ -66,6 +67,32 @@ pub(super) struct Source<'a> {
     pub(super) user: bool,
 }
 
+/// Buffers that one translation leaves to the next.
+#[derive(Default)]
+pub(super) struct Buffers {
+    pub(super) bytes: Vec<u8>,
+    branches: Vec<usize>,
+    landings: Vec<usize>,
+    slow: Vec<Slow>,
+    leaves: Vec<Leave>,
+    /// Slots and what they hold first.
+    pub(super) slots: Vec<(u64, u64)>,
+    /// Inline caches made.
+    pub(super) caches: Vec<u64>,
+}
+
+impl Buffers {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.branches.clear();
+        self.landings.clear();
+        self.slow.clear();
+        self.leaves.clear();
+        self.slots.clear();
+        self.caches.clear();
+    }
+}
+
 /// A block being translated.
 pub(super) struct Builder<'a> {
     pub(super) e: Emitter,
@@ -80,6 +107,8 @@ pub(super) struct Builder<'a> {
     pub(super) branches: Vec<usize>,
     /// The micro-ops of the current instruction: first, count.
     pub(super) ops: (usize, usize),
+    /// Branches to slow paths of the instructions before.
+    landings: Vec<usize>,
     slow: Vec<Slow>,
     pub(super) leaves: Vec<Leave>,
     /// Address of the next free slot.
@@ -96,12 +125,10 @@ pub(super) struct Builder<'a> {
 
 /// What came of it.
 pub(super) struct Made {
-    pub(super) bytes: Vec<u8>,
-    /// Offsets in `bytes`: where the block is entered, and where once its code was overwritten.
+    pub(super) buffers: Buffers,
+    /// Offsets in the code: where the block is entered, and where once its code was overwritten.
     pub(super) entry: usize,
     pub(super) gone: usize,
-    pub(super) slots: Vec<(u64, u64)>,
-    pub(super) caches: Vec<u64>,
 }
 
 impl<'a> Builder<'a> {
@@ -111,22 +138,26 @@ impl<'a> Builder<'a> {
         encoder: &'a mut Encoder,
         stubs: &'a Stubs,
         source: Source<'a>,
+        mut buffers: Buffers,
     ) -> Self {
+        buffers.clear();
+        let Buffers { bytes, branches, landings, slow, leaves, slots, caches } = buffers;
         Self {
-            e: Emitter::new(address),
+            e: Emitter { bytes, address },
             encoder,
             stubs,
             source,
             user: usize::from(source.user),
             flags: Flags::Memory,
             vectors: Vectors::default(),
-            branches: Vec::new(),
+            branches,
             ops: (0, 0),
-            slow: Vec::new(),
-            leaves: Vec::new(),
+            landings,
+            slow,
+            leaves,
             slot,
-            slots: Vec::new(),
-            caches: Vec::new(),
+            slots,
+            caches,
             deferred: None,
             unit: address,
             entry: 0,
@@ -162,7 +193,9 @@ impl<'a> Builder<'a> {
         while !self.e.here().is_multiple_of(16) {
             self.e.byte(0xcc);
         }
-        Made { bytes: self.e.bytes, entry: self.entry, gone, slots: self.slots, caches: self.caches }
+        let Self { e, branches, landings, slow, leaves, slots, caches, entry, .. } = self;
+        let buffers = Buffers { bytes: e.bytes, branches, landings, slow, leaves, slots, caches };
+        Made { buffers, entry, gone }
     }
 
     fn instructions(&mut self, instructions: u32) {
@@ -281,13 +314,15 @@ impl<'a> Builder<'a> {
         if self.branches.is_empty() {
             return;
         }
-        let branches = std::mem::take(&mut self.branches);
+        let branches = (self.landings.len(), self.branches.len());
+        self.landings.append(&mut self.branches);
         self.slow.push(Slow { branches, ops: self.ops, sync, vectors, back });
     }
 
     fn out_of_line(&mut self) {
-        for slow in std::mem::take(&mut self.slow) {
-            for branch in &slow.branches {
+        let (slows, leaves) = (std::mem::take(&mut self.slow), std::mem::take(&mut self.leaves));
+        for slow in &slows {
+            for branch in self.landings.iter().skip(slow.branches.0).take(slow.branches.1) {
                 self.e.land(*branch);
             }
             self.vectors = slow.vectors;
@@ -304,13 +339,13 @@ impl<'a> Builder<'a> {
                 Back::End => self.e.jump(self.stubs.after[self.user]),
             }
         }
-        for leave in std::mem::take(&mut self.leaves) {
-            match leave {
+        for leave in &leaves {
+            match *leave {
                 Leave::Find { branches, link, offset } => {
                     if link & 1 == 0 {
                         self.slots.push((link, self.e.address_here()));
                     }
-                    branches.into_iter().for_each(|branch| self.e.land(branch));
+                    branches.into_iter().flatten().for_each(|branch| self.e.land(branch));
                     self.e.lea(RAX, At::Near(link));
                     self.e.store(RAX, context(field::LINK));
                     self.e.store_immediate(false, context(field::OFFSET), offset);
@@ -328,5 +363,6 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+        (self.slow, self.leaves) = (slows, leaves);
     }
 }
