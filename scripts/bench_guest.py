@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 
-from bench import BOOT_LIMIT_S, CACHE, CMDLINE, PROMPT, ROOT, resident, say, subjects
+from bench import BOOT_LIMIT_S, CACHE, CMDLINE, PROMPT, ROOT, children_seconds, processor_seconds, resident, say, subjects
 
 # Workloads longer than this are given up.
 ROW_LIMIT_S = 600
@@ -159,9 +159,13 @@ class Guest:
         started = self.wait_for(b"begin\r\n", limit_s)
         return self.wait_for(b"ended\r\n", limit_s) - started
 
-    def seconds(self, row, amount):
+    def measure(self, row, amount):
+        """Seconds by the clock, and seconds of a processor."""
         _, _, before, command = row
-        return self.run(command, ROW_LIMIT_S, f"N={amount}; {before or ':'}")
+        self.run(before or ":", ROW_LIMIT_S, f"N={amount}")
+        spent = processor_seconds(self.child.pid)
+        seconds = self.run(command, ROW_LIMIT_S)
+        return seconds, processor_seconds(self.child.pid) - spent
 
     def close(self):
         self.child.kill()
@@ -186,15 +190,16 @@ class Host:
             if not os.path.islink(link):
                 os.symlink("busybox", link)
 
-    def seconds(self, row, amount):
+    def measure(self, row, amount):
+        """Seconds by the clock, and seconds of a processor."""
         _, _, before, command = row
         environment = {"PATH": self.applets, "B": self.folder, "N": str(amount)}
         shell = [os.path.join(self.applets, "sh"), "-c"]
         if before:
             subprocess.run([*shell, before], env=environment, check=True)
-        started = time.monotonic()
+        started, spent = time.monotonic(), children_seconds()
         subprocess.run([*shell, command], env=environment, check=True, stdout=subprocess.DEVNULL, timeout=ROW_LIMIT_S)
-        return time.monotonic() - started
+        return time.monotonic() - started, children_seconds() - spent
 
     def close(self):
         pass
@@ -206,25 +211,26 @@ def measure(found, rows, runs, scale):
         for row in rows:
             amount = max(row[1] // scale, 1)
             for one in found:
-                seconds = one.seconds(row, amount)
-                times[row[0]][one.name].append(seconds)
-                say(f"  {row[0]}: {one.name} {seconds:.3f} s")
+                seconds, spent = one.measure(row, amount)
+                times[row[0]][one.name].append((seconds, spent))
+                say(f"  {row[0]}: {one.name} {seconds:.3f} s, {spent:.2f} s of a processor")
     return times
 
 
-def show(found, rows, times):
+def show(found, rows, times, which, title):
+    """A table of medians: of the clock's seconds (0) or the processor's (1), which a busy host distorts least."""
     names = [one.name for one in found]
-    say("\nseconds (median)" + " " * 6 + "".join(f"{name:>14}" for name in names) + "   rvmm / qemu   of native")
-    ratios = {}
+    say(f"\n{title:22}" + "".join(f"{name:>14}" for name in names) + "   rvmm / qemu   of native")
+    found_medians = {}
     for name, *_ in rows:
-        medians = {who: statistics.median(values) for who, values in times[name].items()}
+        medians = {who: statistics.median(pair[which] for pair in pairs) for who, pairs in times[name].items()}
         cells = "".join(f"{medians[who]:14.3f}" for who in names)
         peer = next((medians[who] for who in names if who.startswith("qemu")), None)
         ratio = f"{medians['rvmm'] / peer:14.2f}" if peer and "rvmm" in medians else " " * 14
-        share = f"{100 * medians['native'] / medians['rvmm']:10.0f} %" if "rvmm" in medians else ""
-        ratios[name] = medians
+        share = f"{100 * medians['native'] / medians['rvmm']:10.0f} %" if medians.get("rvmm") else ""
+        found_medians[name] = medians
         say(f"{name:22}{cells}{ratio}{share}")
-    return ratios
+    return found_medians
 
 
 def main():
@@ -273,10 +279,12 @@ def main():
     finally:
         for one in found:
             one.close()
-    medians = show(found, rows, times)
+    medians = show(found, rows, times, 0, "seconds (median)")
+    spent = show(found, rows, times, 1, "processor seconds")
     latest = os.path.join(CACHE, "bench", "guest.json")
     with open(latest, "w") as file:
-        json.dump({"cpus": options.cpus, "scale": options.scale, "times": times, "median": medians, "memory": memory}, file, indent=1)
+        numbers = {"cpus": options.cpus, "scale": options.scale, "times": times, "memory": memory}
+        json.dump({**numbers, "median_s": medians, "median_processor_s": spent}, file, indent=1)
     say(f"\nnumbers: {os.path.relpath(latest)}")
 
 

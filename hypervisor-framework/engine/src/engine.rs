@@ -30,7 +30,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { jit: true, threshold: 16, cache_bytes: 64 << 20 }
+        Self { jit: true, threshold: 16, cache_bytes: 32 << 20 }
     }
 }
 
@@ -313,22 +313,21 @@ impl Engine {
     fn find(&mut self) -> Result<Option<BlockId>, Trap> {
         let linear = self.cpu.code_address(self.cpu.rip);
         let mode = self.cpu.mode.0;
-        if let Some(host) = self.cpu.mmu.lookup_fetch(linear)
-            && let Some(id) = self.cache.jump(host, mode)
-            && self.cache.get(id).is_some_and(|block| !block.dead.get())
-        {
-            return Ok(Some(id));
-        }
-        self.find_slow(linear, mode)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn find_slow(&mut self, linear: u64, mode: u8) -> Result<Option<BlockId>, Trap> {
         let host = match self.cpu.translate(linear, Access::Fetch) {
             Ok(at) => at.address(),
             Err(trap) => return Err(self.fetch_trapped(trap)),
         };
+        if let Some(id) = self.cache.jump(host, mode)
+            && self.cache.get(id).is_some_and(|block| !block.dead.get())
+        {
+            return Ok(Some(id));
+        }
+        self.find_slow(host, mode)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_slow(&mut self, host: usize, mode: u8) -> Result<Option<BlockId>, Trap> {
         if let Some(id) = self.cache.find(host, mode) {
             self.cache.remember(host, mode, id);
             return Ok(Some(id));

@@ -15,7 +15,7 @@ pub(crate) const NO_BLOCK: BlockId = u32::MAX;
 /// log2 of the entries of the jump cache.
 const JUMP_BITS: u32 = 12;
 /// Micro-ops kept before everything is dropped: 32 bytes each.
-const MAX_OPS: usize = 4 << 20;
+const MAX_OPS: usize = 1 << 20;
 
 /// By host address and mode: the TLB has said which page a linear address is in, so no flush of it concerns this.
 #[derive(Clone, Copy)]

@@ -1,6 +1,7 @@
 //! Address translation: page tables, the software TLB, and loads and stores through it.
 
 mod access;
+mod second_level;
 mod system;
 mod tlb;
 mod walk;

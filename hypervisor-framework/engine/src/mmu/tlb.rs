@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::second_level::SecondLevel;
+use crate::exit::Access;
 use crate::memory::{Map, PAGE_SIZE};
 
 /// log2 of the entries of a bank.
@@ -103,6 +105,7 @@ fn half(address: u64) -> usize {
 pub(crate) struct Mmu {
     entries: Box<[Entry]>,
     used: [Used; BANKS],
+    second: SecondLevel<BANKS>,
     /// First entry of the current space.
     base: usize,
     space: Space,
@@ -127,6 +130,7 @@ impl Mmu {
         Self {
             entries: (0..BANKS << INDEX_BITS).map(empty).collect(),
             used: [Used::NONE; BANKS],
+            second: SecondLevel::new(),
             base: 0,
             space: Space::Supervisor,
             pcids: [None; ADDRESS_SPACES],
@@ -219,17 +223,14 @@ impl Mmu {
         let page = address & !PAGE_MASK;
         let index = self.index(address);
         let tag = |allowed: bool| if allowed { page } else { none(index) };
-        if let Some(entry) = self.entries.get_mut(index) {
-            *entry = Entry {
-                read: tag(rights.0),
-                write: tag(rights.1),
-                fetch: tag(rights.2),
-                host: host_page as u64,
-            };
-        }
-        if let Some(used) = self.used.get_mut(index >> INDEX_BITS) {
-            used.set(index & INDEX_MASK as usize, global);
-        }
+        let entry = Entry {
+            read: tag(rights.0),
+            write: tag(rights.1),
+            fetch: tag(rights.2),
+            host: host_page as u64,
+        };
+        self.second.put(page, self.bank(), entry, global);
+        self.place(index, entry, global);
         if let Some(size) = large {
             let first = page & !(size - 1);
             let last = first | (size - 1);
@@ -238,8 +239,34 @@ impl Mmu {
         }
     }
 
+    fn place(&mut self, index: usize, new: Entry, global: bool) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            *entry = new;
+        }
+        if let Some(used) = self.used.get_mut(index >> INDEX_BITS) {
+            used.set(index & INDEX_MASK as usize, global);
+        }
+    }
+
+    /// Looks for a page in the second level, if it allows the access; the first has it then, too.
+    pub(crate) fn refill(&mut self, address: u64, access: Access) -> Option<usize> {
+        let page = address & !PAGE_MASK;
+        let (entry, global) = self.second.get(page, self.bank())?;
+        let tag = match access {
+            Access::Read => entry.read,
+            Access::Write => entry.write,
+            Access::Fetch => entry.fetch,
+        };
+        if tag != page {
+            return None;
+        }
+        self.place(self.index(address), entry, global);
+        Some((address & PAGE_MASK | entry.host) as usize)
+    }
+
     /// Forgets a bank, or all of it but global pages.
     fn flush_bank(&mut self, bank: usize, global: bool) {
+        self.second.flush(bank, global);
         let Some(used) = self.used.get_mut(bank) else { return };
         let gone = if global { used.any } else { used.private };
         used.private = [0; BANK / 64];
@@ -304,6 +331,7 @@ impl Mmu {
         if self.large[half(address)].contains(&address) {
             return self.flush_all();
         }
+        self.second.flush_page(address & !PAGE_MASK);
         let index = (address >> 12 & INDEX_MASK) as usize;
         for bank in self.entries.chunks_exact_mut(BANK) {
             if let Some(entry) = bank.get_mut(index) {
@@ -314,6 +342,7 @@ impl Mmu {
 
     /// Takes away the right to write to a host page without a closer look.
     pub(crate) fn write_protect(&mut self, host_page: usize) {
+        self.second.flush_host(host_page as u64);
         for (used, bank) in self.used.iter().zip(self.entries.chunks_exact_mut(BANK)) {
             each_bit(&used.any, |index| {
                 if let Some(entry) = bank.get_mut(index)
@@ -327,7 +356,7 @@ impl Mmu {
 
     /// Bytes the TLB takes.
     pub(crate) fn footprint(&self) -> usize {
-        size_of_val(&*self.entries)
+        size_of_val(&*self.entries) + self.second.footprint()
     }
 }
 

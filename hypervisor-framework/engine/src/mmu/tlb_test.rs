@@ -1,6 +1,7 @@
 //! What each flush forgets, and what address spaces keep.
 
 use super::{ADDRESS_SPACES, Mmu, Space};
+use crate::exit::Access;
 use crate::memory::PhysicalMemory;
 
 const ALL: (bool, bool, bool) = (true, true, true);
@@ -146,4 +147,59 @@ fn a_protected_host_page_is_read_but_not_written() {
     mmu.set_space(Space::User);
     assert!(mmu.lookup_read(0x5000, 8).is_some());
     assert!(mmu.lookup_write(0x5000, 8).is_none());
+}
+
+#[test]
+fn the_second_level_has_what_the_first_lost() {
+    let mut mmu = mmu();
+    let other = 0x5000 + (1 << 22);
+    mmu.set_space(Space::User);
+    mmu.insert(0x5000, 0x7000_0000, (true, false, false), false, None);
+    put(&mut mmu, Space::User, other, false);
+    assert!(!has(&mut mmu, Space::User, 0x5000));
+    assert_eq!(mmu.refill(0x5000, Access::Write), None);
+    assert_eq!(mmu.refill(0x5000, Access::Fetch), None);
+    assert_eq!(mmu.refill(0x5123, Access::Read), Some(0x7000_0123));
+    assert_eq!(mmu.lookup_read(0x5123, 1), Some(0x7000_0123));
+    assert_eq!(mmu.lookup_write(0x5123, 1), None);
+    mmu.set_space(Space::SupervisorAc);
+    assert_eq!(mmu.refill(0x5000, Access::Read), None);
+}
+
+#[test]
+fn no_flush_spares_the_second_level() {
+    let flushes: [(&str, fn(&mut Mmu)); 5] = [
+        ("all", Mmu::flush_all),
+        ("non-global", Mmu::flush_non_global),
+        ("page", |mmu| mmu.flush_page(0x5000)),
+        ("CR3", |mmu| mmu.enter_address_space(1, false)),
+        ("other and back", |mmu| {
+            (2..10).for_each(|pcid| mmu.enter_address_space(pcid, true));
+            mmu.enter_address_space(1, true);
+        }),
+    ];
+    for space in [Space::User, Space::SupervisorAc, Space::Supervisor] {
+        for (name, flush) in flushes {
+            let mut mmu = mmu();
+            mmu.enter_address_space(1, false);
+            put(&mut mmu, space, 0x5000, false);
+            assert!(mmu.refill(0x5000, Access::Read).is_some(), "{name}");
+            flush(&mut mmu);
+            mmu.set_space(space);
+            assert_eq!(mmu.refill(0x5000, Access::Read), None, "{name} of {space:?}");
+        }
+    }
+}
+
+#[test]
+fn global_pages_stay_in_the_second_level() {
+    let mut mmu = mmu();
+    put(&mut mmu, Space::Supervisor, 0x5000, true);
+    mmu.enter_address_space(1, false);
+    mmu.flush_non_global();
+    assert!(mmu.refill(0x5000, Access::Write).is_some());
+    mmu.write_protect(0x7000_0000);
+    assert_eq!(mmu.refill(0x5000, Access::Write), None);
+    mmu.flush_all();
+    assert_eq!(mmu.refill(0x5000, Access::Read), None);
 }

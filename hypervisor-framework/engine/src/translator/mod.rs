@@ -253,6 +253,7 @@ impl Translator {
     /// Drops all code.
     pub(crate) fn clear(&mut self) {
         self.epoch += 1;
+        self.region.forget(self.first);
         self.next = self.first;
         self.slot = self.region.slots().start;
         self.forget_targets();

@@ -117,11 +117,15 @@ impl Region {
         Some(())
     }
 
-    /// Gives the pages of all code back to the host; what was written is lost.
-    pub(super) fn forget(&mut self) {
-        self.written = 0;
-        // SAFETY: the shared mapping's pages go back to zeroes; no code is entered before it is written anew.
-        let _ = unsafe { madvise(self.write.at.as_ptr().cast(), self.code, Advice::LinuxRemove) };
+    /// Gives the pages of code behind `address` back to the host; what was written there is lost.
+    pub(super) fn forget(&mut self, address: u64) {
+        let kept = (address.saturating_sub(self.run.address()) as usize).next_multiple_of(PAGE);
+        if kept >= self.code {
+            return;
+        }
+        let at = self.write.at.as_ptr().wrapping_add(kept);
+        // SAFETY: within the shared mapping; no code there is entered before it is written anew.
+        let _ = unsafe { madvise(at.cast(), self.code - kept, Advice::LinuxRemove) };
     }
 
     /// Writes a slot.
