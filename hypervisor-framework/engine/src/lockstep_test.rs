@@ -114,6 +114,12 @@ fn any_instruction(random: &mut Random, code: &mut Vec<u8>) {
                 code.push(0x83 | xmm << 3);
                 code.extend_from_slice(&(place & !15).to_le_bytes());
             }
+            if random.below(2) == 0 {
+                // pcmpistri xmm, [mem], imm, of any alignment
+                code.extend_from_slice(&[0x66, 0x0f, 0x3a, 0x63, 0x83 | xmm << 3]);
+                code.extend_from_slice(&place.to_le_bytes());
+                code.push(random.next() as u8 & 0x7f);
+            }
         }
         19 => code.extend_from_slice(&[rex, 0x0f, 0x40 | reg, 0xc0 | rm & 7]),
         20 => code.extend_from_slice(&[0x48 | rm >> 3, 0xf7, 0xe0 | rm & 7]),
@@ -309,8 +315,8 @@ fn privileged(random: &mut Random, code: &mut Vec<u8>) {
         &[0xfb, 0xeb, 0x00],                   // STI and a jump
         // IRETQ to what follows: SS, RSP, RFLAGS, CS and RIP, on the stack as it is.
         &[
-            0x48, 0x89, 0xe0, 0x6a, 0x00, 0x50, 0x9c, 0x6a, 0x08, 0x48, 0x8d, 0x05, 0x03, 0x00, 0x00, 0x00, 0x50,
-            0x48, 0xcf,
+            0x48, 0x89, 0xe0, 0x6a, 0x00, 0x50, 0x9c, 0x6a, 0x08, 0x48, 0x8d, 0x05, 0x03, 0x00, 0x00, 0x00,
+            0x50, 0x48, 0xcf,
         ],
         &[0x90],
     ];

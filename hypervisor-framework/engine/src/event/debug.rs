@@ -64,7 +64,8 @@ impl Cpu {
 
     /// Must the next instruction run by itself because of one before?
     pub(crate) fn shadowed(&self) -> bool {
-        self.interruptibility.intersects(Interruptibility::STI | Interruptibility::MOV_SS) || self.flags.has(bit::RF)
+        self.interruptibility.intersects(Interruptibility::STI | Interruptibility::MOV_SS)
+            || self.flags.has(bit::RF)
     }
 
     /// Is there something to look at between instructions that no pending bit tells of?

@@ -16,8 +16,12 @@ struct Kept {
 }
 
 const NOTHING: u64 = u64::MAX;
-const EMPTY: Kept =
-    Kept { key: NOTHING, entry: Entry { read: 0, write: 0, fetch: 0, host: 0 }, generation: 0, global: false };
+const EMPTY: Kept = Kept {
+    key: NOTHING,
+    entry: Entry { read: 0, write: 0, fetch: 0, host: 0 },
+    generation: 0,
+    global: false,
+};
 
 /// Translations by linear page and bank, direct-mapped.
 pub(super) struct SecondLevel<const BANKS: usize> {
@@ -43,8 +47,7 @@ impl<const BANKS: usize> SecondLevel<BANKS> {
     /// The first level's entry for a page, and whether it is global.
     pub(super) fn get(&self, page: u64, bank: usize) -> Option<(Entry, bool)> {
         let kept = self.kept.get(place(page, bank))?;
-        let hit =
-            kept.key == (page | bank as u64) && kept.generation == self.generation(bank, kept.global);
+        let hit = kept.key == (page | bank as u64) && kept.generation == self.generation(bank, kept.global);
         hit.then_some((kept.entry, kept.global))
     }
 

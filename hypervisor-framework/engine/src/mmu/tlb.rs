@@ -223,12 +223,8 @@ impl Mmu {
         let page = address & !PAGE_MASK;
         let index = self.index(address);
         let tag = |allowed: bool| if allowed { page } else { none(index) };
-        let entry = Entry {
-            read: tag(rights.0),
-            write: tag(rights.1),
-            fetch: tag(rights.2),
-            host: host_page as u64,
-        };
+        let entry =
+            Entry { read: tag(rights.0), write: tag(rights.1), fetch: tag(rights.2), host: host_page as u64 };
         self.second.put(page, self.bank(), entry, global);
         self.place(index, entry, global);
         if let Some(size) = large {

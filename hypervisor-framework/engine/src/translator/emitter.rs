@@ -234,15 +234,15 @@ impl Emitter {
 
     /// Makes a branch lead here.
     pub(super) fn land(&mut self, branch: usize) {
-        let distance = (self.here() - branch - 4) as i32;
+        self.land_at(branch, self.address_here());
+    }
+
+    /// Makes a branch lead to an address within 2 GiB.
+    pub(super) fn land_at(&mut self, branch: usize, address: u64) {
+        let distance = address.wrapping_sub(self.address + branch as u64 + 4) as i32;
         if let Some(place) = self.bytes.get_mut(branch..branch + 4) {
             place.copy_from_slice(&distance.to_le_bytes());
         }
-    }
-
-    /// `jmp` back to an offset.
-    pub(super) fn jump_back(&mut self, to: usize) {
-        self.jump(self.address + to as u64);
     }
 
     /// `jmp` to an address within 2 GiB.

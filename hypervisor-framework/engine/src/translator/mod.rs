@@ -78,8 +78,11 @@ pub(crate) struct Translator {
     /// Supervisor's and user's; the context points into them.
     jumps: [Box<[Jump]>; 2],
     stubs: Stubs,
+    /// Where blocks begin, the next one goes, and what is out of line begins and goes on.
     first: u64,
     next: u64,
+    middle: u64,
+    cold: u64,
     slot: u64,
     caches: Vec<u64>,
     encoder: Encoder,
@@ -134,9 +137,25 @@ impl Translator {
         // SAFETY: the region keeps that place, which is writable and aligned, for the context.
         unsafe { context.write(value) };
         let first = e.address_here().next_multiple_of(64);
+        // Both parts grow alike.
+        let middle = (region.code_address() + region.code_size() as u64 / 2).next_multiple_of(64);
         let slot = region.slots().start;
         let (encoder, caches) = (Encoder::new(64), Vec::new());
-        Some(Self { region, context, jumps, stubs, first, next: first, slot, caches, encoder, buffers: Buffers::default(), epoch: 0 })
+        Some(Self {
+            region,
+            context,
+            jumps,
+            stubs,
+            first,
+            next: first,
+            middle,
+            cold: middle,
+            slot,
+            caches,
+            encoder,
+            buffers: Buffers::default(),
+            epoch: 0,
+        })
     }
 
     fn context(&mut self) -> &mut Context {
@@ -159,17 +178,23 @@ impl Translator {
         mode: Mode,
     ) -> Option<Code> {
         let end = self.region.code_address() + self.region.code_size() as u64;
-        if self.next + MAX_CODE as u64 > end || self.slot + 64 * MAX_SLOTS > self.region.slots().end {
+        let room = MAX_CODE as u64;
+        if self.next + room > self.middle
+            || self.cold + room > end
+            || self.slot + 64 * MAX_SLOTS > self.region.slots().end
+        {
             return None;
         }
         let source = Source { ops, bytes, offset, user: mode.has(Mode::USER) };
         let buffers = std::mem::take(&mut self.buffers);
-        let builder = Builder::new(self.next, self.slot, &mut self.encoder, &self.stubs, source, buffers);
+        let builder =
+            Builder::new((self.next, self.cold), self.slot, &mut self.encoder, &self.stubs, source, buffers);
         let made = builder.build(instructions);
         self.buffers = made.buffers;
         let buffers = &self.buffers;
         self.region.write_code(self.next, &buffers.bytes)?;
-        let code = Code { entry: self.next + made.entry as u64, gone: self.next + made.gone as u64 };
+        self.region.write_code(self.cold, &buffers.cold)?;
+        let code = Code { entry: self.next, gone: made.gone };
         for (slot, value) in &buffers.slots {
             self.region.write_slot(*slot, *value)?;
         }
@@ -179,6 +204,7 @@ impl Translator {
         self.slot += 8 * (buffers.slots.len() + 2 * buffers.caches.len()) as u64;
         self.caches.extend_from_slice(&buffers.caches);
         self.next += buffers.bytes.len() as u64;
+        self.cold += buffers.cold.len() as u64;
         Some(code)
     }
 
@@ -254,7 +280,7 @@ impl Translator {
     pub(crate) fn clear(&mut self) {
         self.epoch += 1;
         self.region.forget(self.first);
-        self.next = self.first;
+        (self.next, self.cold) = (self.first, self.middle);
         self.slot = self.region.slots().start;
         self.forget_targets();
         self.caches.clear();
@@ -271,7 +297,9 @@ impl Translator {
 
     /// Bytes in use.
     pub(crate) fn footprint(&self) -> usize {
-        let used = (self.next - self.region.code_address()) + (self.slot - self.region.slots().start);
+        let used = (self.next - self.region.code_address())
+            + (self.cold - self.middle)
+            + (self.slot - self.region.slots().start);
         used as usize + self.jumps.iter().map(|table| size_of_val(&**table)).sum::<usize>()
     }
 }

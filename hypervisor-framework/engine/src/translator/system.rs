@@ -33,7 +33,8 @@ impl Builder<'_> {
                 self.e.memory(wide, opcode::LOAD, RBP, At::Base(RAX, 0));
             }
         }
-        let mut slow = |e: &mut super::emitter::Emitter, condition| self.branches.push(e.branch_if(condition));
+        let mut slow =
+            |e: &mut super::emitter::Emitter, condition| self.branches.push(e.branch_if(condition));
         let e = &mut self.e;
         if signed {
             // The dividend is the accumulator's sign extension, as CDQ and CQO leave it, and the divisor not 0 or -1.

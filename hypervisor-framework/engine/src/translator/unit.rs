@@ -13,6 +13,9 @@ use crate::block::Op;
 pub(super) const ARITHMETIC: u32 =
     RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::AF | RflagsBits::CF | RflagsBits::PF;
 
+/// Blocks begin at multiples of it, bytes.
+const ALIGNMENT: usize = 16;
+
 /// The instruction, or this form of it, is the interpreter's.
 pub(super) struct Unsupported;
 
@@ -71,6 +74,8 @@ pub(super) struct Source<'a> {
 #[derive(Default)]
 pub(super) struct Buffers {
     pub(super) bytes: Vec<u8>,
+    /// The code out of line.
+    pub(super) cold: Vec<u8>,
     branches: Vec<usize>,
     landings: Vec<usize>,
     slow: Vec<Slow>,
@@ -84,6 +89,7 @@ pub(super) struct Buffers {
 impl Buffers {
     fn clear(&mut self) {
         self.bytes.clear();
+        self.cold.clear();
         self.branches.clear();
         self.landings.clear();
         self.slow.clear();
@@ -96,6 +102,8 @@ impl Buffers {
 /// A block being translated.
 pub(super) struct Builder<'a> {
     pub(super) e: Emitter,
+    /// What is seldom run, elsewhere, so that what is often run lies close together.
+    cold: Emitter,
     pub(super) encoder: &'a mut Encoder,
     pub(super) stubs: &'a Stubs,
     pub(super) source: Source<'a>,
@@ -120,20 +128,18 @@ pub(super) struct Builder<'a> {
     /// Interpreted instructions not yet emitted: first micro-op, count, whether they touch flags.
     deferred: Option<(usize, usize, bool)>,
     unit: u64,
-    entry: usize,
 }
 
 /// What came of it.
 pub(super) struct Made {
     pub(super) buffers: Buffers,
-    /// Offsets in the code: where the block is entered, and where once its code was overwritten.
-    pub(super) entry: usize,
-    pub(super) gone: usize,
+    /// Where the block goes once its code was overwritten.
+    pub(super) gone: u64,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(
-        address: u64,
+        (address, cold): (u64, u64),
         slot: u64,
         encoder: &'a mut Encoder,
         stubs: &'a Stubs,
@@ -141,9 +147,10 @@ impl<'a> Builder<'a> {
         mut buffers: Buffers,
     ) -> Self {
         buffers.clear();
-        let Buffers { bytes, branches, landings, slow, leaves, slots, caches } = buffers;
+        let Buffers { bytes, cold: cold_bytes, branches, landings, slow, leaves, slots, caches } = buffers;
         Self {
             e: Emitter { bytes, address },
+            cold: Emitter { bytes: cold_bytes, address: cold },
             encoder,
             stubs,
             source,
@@ -159,8 +166,7 @@ impl<'a> Builder<'a> {
             slots,
             caches,
             deferred: None,
-            unit: address,
-            entry: 0,
+            unit: cold,
         }
     }
 
@@ -172,30 +178,40 @@ impl<'a> Builder<'a> {
             offset: self.source.offset,
             instructions: instructions as u16,
         };
-        self.e.raw(&(unit.ops as u64).to_le_bytes());
-        self.e.raw(&unit.len.to_le_bytes());
-        self.e.raw(&unit.offset.to_le_bytes());
-        self.e.raw(&unit.instructions.to_le_bytes());
-        self.entry = self.e.here();
+        self.cold.raw(&(unit.ops as u64).to_le_bytes());
+        self.cold.raw(&unit.len.to_le_bytes());
+        self.cold.raw(&unit.offset.to_le_bytes());
+        self.cold.raw(&unit.instructions.to_le_bytes());
         self.e.memory_immediate(false, group::SUB, context(field::BUDGET), instructions as i8);
         let spent = self.e.branch_if(condition::SIGN);
 
         self.instructions(instructions);
 
-        self.e.land(spent);
+        while !self.e.here().is_multiple_of(ALIGNMENT) {
+            self.e.byte(0xcc);
+        }
+        std::mem::swap(&mut self.e, &mut self.cold);
+        self.land(spent);
         self.e.memory_immediate(false, group::ADD, context(field::BUDGET), instructions as i8);
         self.e.store_immediate(false, context(field::OFFSET), i32::from(self.source.offset));
         self.e.jump(self.stubs.look);
-        let gone = self.e.here();
+        let gone = self.e.address_here();
         self.e.constant(RAX, u64::from(self.source.offset));
         self.e.jump(self.stubs.gone[self.user]);
         self.out_of_line();
-        while !self.e.here().is_multiple_of(16) {
+        // A unit is read as what it is.
+        while !self.e.here().is_multiple_of(align_of::<Unit>()) {
             self.e.byte(0xcc);
         }
-        let Self { e, branches, landings, slow, leaves, slots, caches, entry, .. } = self;
-        let buffers = Buffers { bytes: e.bytes, branches, landings, slow, leaves, slots, caches };
-        Made { buffers, entry, gone }
+        let Self { e: cold, cold: e, branches, landings, slow, leaves, slots, caches, .. } = self;
+        let (bytes, cold) = (e.bytes, cold.bytes);
+        Made { buffers: Buffers { bytes, cold, branches, landings, slow, leaves, slots, caches }, gone }
+    }
+
+    /// Makes a branch of the block's code lead here, out of line.
+    fn land(&mut self, branch: usize) {
+        let here = self.e.address_here();
+        self.cold.land_at(branch, here);
     }
 
     fn instructions(&mut self, instructions: u32) {
@@ -323,7 +339,7 @@ impl<'a> Builder<'a> {
         let (slows, leaves) = (std::mem::take(&mut self.slow), std::mem::take(&mut self.leaves));
         for slow in &slows {
             for branch in self.landings.iter().skip(slow.branches.0).take(slow.branches.1) {
-                self.e.land(*branch);
+                self.cold.land_at(*branch, self.e.address_here());
             }
             self.vectors = slow.vectors;
             self.write_back_vectors();
@@ -334,7 +350,7 @@ impl<'a> Builder<'a> {
                     if flags {
                         self.emit_load_flags();
                     }
-                    self.e.jump_back(at);
+                    self.e.jump(self.cold.address + at as u64);
                 }
                 Back::End => self.e.jump(self.stubs.after[self.user]),
             }
@@ -345,19 +361,19 @@ impl<'a> Builder<'a> {
                     if link & 1 == 0 {
                         self.slots.push((link, self.e.address_here()));
                     }
-                    branches.into_iter().flatten().for_each(|branch| self.e.land(branch));
+                    branches.into_iter().flatten().for_each(|branch| self.land(branch));
                     self.e.lea(RAX, At::Near(link));
                     self.e.store(RAX, context(field::LINK));
                     self.e.store_immediate(false, context(field::OFFSET), offset);
                     self.e.jump(self.stubs.find);
                 }
                 Leave::Look { branch, offset } => {
-                    self.e.land(branch);
+                    self.land(branch);
                     self.e.store_immediate(false, context(field::OFFSET), offset);
                     self.e.jump(self.stubs.look);
                 }
                 Leave::FindTarget { branch } => {
-                    self.e.land(branch);
+                    self.land(branch);
                     self.e.load(RAX, context(field::TARGET));
                     self.e.jump(self.stubs.lookup[self.user]);
                 }
