@@ -13,7 +13,7 @@ pub(crate) type BlockId = u32;
 pub(crate) const NO_BLOCK: BlockId = u32::MAX;
 
 /// log2 of the entries of the jump cache.
-const JUMP_BITS: u32 = 12;
+const JUMP_BITS: u32 = 14;
 /// Micro-ops kept before everything is dropped: 32 bytes each.
 const MAX_OPS: usize = 1 << 20;
 
