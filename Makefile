@@ -68,6 +68,7 @@ bench: tools guests docker-guest ## measure against QEMU's software emulation on
 	@fixtures/docker/make.sh docker-bench
 	$(CARGO) build --locked --release -p rvmm
 	scripts/bench.py
+	scripts/bench_guest.py
 	scripts/bench_docker.py
 
 matrix: build ## boot every guest there is with one and two vCPUs and run its checks (make guests-all first)

@@ -80,13 +80,13 @@ class Subject:
         self.processor_s = []
 
 
-def subjects(options, guest):
-    kernel, initrd = os.path.join(guest, "bzImage"), os.path.join(guest, "rootfs.cpio.xz")
+def subjects(options, guest, initrd=None, memory_mib=MEMORY_MIB):
+    kernel, initrd = os.path.join(guest, "bzImage"), initrd or os.path.join(guest, "rootfs.cpio.xz")
     work = os.path.join(CACHE, "bench", options.guest)
     os.makedirs(work, exist_ok=True)
     vmlinux = os.path.join(work, "vmlinux")
     unpack_kernel(kernel, vmlinux)
-    cpus, memory = str(options.cpus), f"{MEMORY_MIB}M"
+    cpus, memory = str(options.cpus), f"{memory_mib}M"
 
     def rvmm(words):
         return [
@@ -195,7 +195,7 @@ def processor_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def resident(pid):
+def resident(pid, memory_mib=MEMORY_MIB):
     """Resident KiB: all, and the guest's memory, which is the mapping of its size."""
     total = guest = 0
     size = 0
@@ -208,7 +208,7 @@ def resident(pid):
                 kib = int(rest.split()[0])
                 total += kib
                 # The mapping may begin with guard pages or be merged with a neighbour.
-                if MEMORY_MIB * 1024 <= size <= MEMORY_MIB * 1024 + 4096:
+                if memory_mib * 1024 <= size <= memory_mib * 1024 + 4096:
                     guest += kib
     return total, guest
 
@@ -336,4 +336,5 @@ def main():
     say(f"\nnumbers: {os.path.relpath(latest)}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,6 @@ use crate::event::Step;
 use crate::exit::{Access, Exit, Reason};
 use crate::intercept::Controls;
 use crate::memory::{Mailbox, Message, PAGE_SIZE, PhysicalMemory, pending};
-use crate::mmu::Flush;
 use crate::os::{Code, Left, Translator};
 
 /// Guest instructions between looks at the clock.
@@ -31,7 +30,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { jit: true, threshold: 1, cache_bytes: 64 << 20 }
+        Self { jit: true, threshold: 16, cache_bytes: 32 << 20 }
     }
 }
 
@@ -151,10 +150,6 @@ impl Engine {
         self.serve_mail();
         let cpu = &mut self.cpu;
         cpu.update_mode();
-        if cpu.mmu.flush != Flush::None {
-            self.cache.flush_jumps(cpu.mmu.flush);
-            cpu.mmu.flush = Flush::None;
-        }
         if cpu.pending_debug != 0
             && !cpu.interruptibility.contains(Interruptibility::MOV_SS)
             && let Err(exit) = cpu.raise_pending_debug()
@@ -285,12 +280,14 @@ impl Engine {
             Err(Trap) => return Err(Flow::Trap),
         };
         if let Some(code) = self.code(next)
+            && let Some(host) = self.cpu.mmu.lookup_fetch(self.cpu.rip)
             && let Some(translator) = &mut self.cache.translator
         {
-            let (linear, user) = (self.cpu.rip, self.cpu.mode.has(Mode::USER));
-            let global = self.cpu.mmu.is_global(linear);
-            translator.link(link, code, linear, user, global);
-            translator.remember(code, linear, user, global);
+            translator.link(link, code, host);
+            translator.remember(code, host, self.cpu.mode.has(Mode::USER));
+        }
+        if self.cpu.shadowed() {
+            return Err(Flow::Stop);
         }
         Ok(next)
     }
@@ -316,29 +313,23 @@ impl Engine {
     fn find(&mut self) -> Result<Option<BlockId>, Trap> {
         let linear = self.cpu.code_address(self.cpu.rip);
         let mode = self.cpu.mode.0;
-        if let Some(id) = self.cache.jump(linear, mode)
-            && self.cache.get(id).is_some_and(|block| !block.dead.get())
-        {
-            return Ok(Some(id));
-        }
-        self.find_slow(linear, mode)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn find_slow(&mut self, linear: u64, mode: u8) -> Result<Option<BlockId>, Trap> {
-        // Forget before remembering: a flush asked for by the last block is still to be done.
-        if self.cpu.mmu.flush != Flush::None {
-            self.cache.flush_jumps(self.cpu.mmu.flush);
-            self.cpu.mmu.flush = Flush::None;
-        }
         let host = match self.cpu.translate(linear, Access::Fetch) {
             Ok(at) => at.address(),
             Err(trap) => return Err(self.fetch_trapped(trap)),
         };
+        if let Some(id) = self.cache.jump(host, mode)
+            && self.cache.get(id).is_some_and(|block| !block.dead.get())
+        {
+            return Ok(Some(id));
+        }
+        self.find_slow(host, mode)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_slow(&mut self, host: usize, mode: u8) -> Result<Option<BlockId>, Trap> {
         if let Some(id) = self.cache.find(host, mode) {
-            let global = self.cpu.mmu.is_global(linear);
-            self.cache.remember(linear, mode, global, id);
+            self.cache.remember(host, mode, id);
             return Ok(Some(id));
         }
         let cache = &mut self.cache;
@@ -361,9 +352,9 @@ impl Engine {
             }
             return Ok(None);
         }
+        let host = built.host_page | usize::from(built.block.offset);
         let id = self.cache.insert(built.host_page, mode, built.block);
-        let global = self.cpu.mmu.is_global(linear);
-        self.cache.remember(linear, mode, global, id);
+        self.cache.remember(host, mode, id);
         Ok(Some(id))
     }
 

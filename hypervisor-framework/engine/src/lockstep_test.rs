@@ -77,7 +77,7 @@ fn any_instruction(random: &mut Random, code: &mut Vec<u8>) {
         code.extend_from_slice(&place.to_le_bytes());
     };
     let arithmetic = [0x01, 0x09, 0x11, 0x19, 0x21, 0x29, 0x31, 0x39, 0x85, 0x89];
-    match random.below(22) {
+    match random.below(26) {
         0..=4 => {
             let op = arithmetic[random.below(10) as usize];
             // RBX points at the data and RSP at the stack: most programs leave them.
@@ -114,11 +114,62 @@ fn any_instruction(random: &mut Random, code: &mut Vec<u8>) {
                 code.push(0x83 | xmm << 3);
                 code.extend_from_slice(&(place & !15).to_le_bytes());
             }
+            if random.below(2) == 0 {
+                // pcmpistri xmm, [mem], imm, of any alignment
+                code.extend_from_slice(&[0x66, 0x0f, 0x3a, 0x63, 0x83 | xmm << 3]);
+                code.extend_from_slice(&place.to_le_bytes());
+                code.push(random.next() as u8 & 0x7f);
+            }
         }
         19 => code.extend_from_slice(&[rex, 0x0f, 0x40 | reg, 0xc0 | rm & 7]),
         20 => code.extend_from_slice(&[0x48 | rm >> 3, 0xf7, 0xe0 | rm & 7]),
         21 => code.extend_from_slice(&[0x9c, 0x59]),
+        // A register with itself: XOR, MOV, ADD, SBB, IMUL of 32 bits.
+        22 if !matches!(rm, 3 | 4) => {
+            let same = 0xc0 | (rm & 7) << 3 | rm & 7;
+            let op = [0x31, 0x89, 0x03, 0x1b][random.below(4) as usize];
+            code.extend_from_slice(&[0x40 | rm >> 3 << 2 | rm >> 3, op, same]);
+        }
+        // TEST AH, OR AH, MOVZX EAX, AH, MOV CL, AH, MOV AH, DL, ADD [rbx+disp], AH.
+        23 => match random.below(6) {
+            0 => code.extend_from_slice(&[0xf6, 0xc4, random.next() as u8]),
+            1 => code.extend_from_slice(&[0x80, 0xcc, random.next() as u8]),
+            2 => code.extend_from_slice(&[0x0f, 0xb6, 0xc4]),
+            3 => code.extend_from_slice(&[0x88, 0xe1]),
+            4 => code.extend_from_slice(&[0x88, 0xd4]),
+            _ => {
+                code.extend_from_slice(&[0x00, 0xa3]);
+                code.extend_from_slice(&place.to_le_bytes());
+            }
+        },
+        24 => division(random, code, place),
+        // CLI, STI, CLD, PUSHFQ and POPFQ.
+        25 => code.extend_from_slice(
+            [&[0xfa_u8] as &[u8], &[0xfb], &[0xfc], &[0x9c, 0x9d]][random.below(4) as usize],
+        ),
         _ => code.push(0xf5),
+    }
+}
+
+/// DIV or IDIV of 32 or 64 bits by a register or memory; most do not overflow.
+fn division(random: &mut Random, code: &mut Vec<u8>, place: i32) {
+    let wide = random.below(2) == 0;
+    let signed = random.below(2) == 0;
+    if random.below(16) != 0 {
+        match (signed, wide) {
+            (true, true) => code.extend_from_slice(&[0x48, 0x99]),
+            (true, false) => code.push(0x99),
+            (false, _) => code.extend_from_slice(&[0x31, 0xd2]),
+        }
+    }
+    let kind = if signed { 7 } else { 6 };
+    let rm = random.register();
+    let rex = 0x40 | u8::from(wide) << 3;
+    if random.below(2) == 0 {
+        code.extend_from_slice(&[rex | rm >> 3, 0xf7, 0xc0 | kind << 3 | rm & 7]);
+    } else {
+        code.extend_from_slice(&[rex, 0xf7, 0x83 | kind << 3]);
+        code.extend_from_slice(&place.to_le_bytes());
     }
 }
 
@@ -128,11 +179,11 @@ struct Machine {
 }
 
 impl Machine {
-    fn new(random: &mut Random, code: &[u8]) -> Self {
+    fn new(random: &mut Random, code: &[u8], threshold: u32) -> Self {
         let memory = PhysicalMemory::new();
         let ram = Arc::new(HostRegion::new(RAM).unwrap());
         memory.map(&ram, 0, 0, RAM, Rights { read: true, write: true, execute: true }).unwrap();
-        let options = EngineOptions { jit: true, threshold: u32::MAX, cache_bytes: 1 << 20 };
+        let options = EngineOptions { jit: true, threshold, cache_bytes: 1 << 20 };
         let mut engine = Engine::with_options(&memory, Arc::new(Stopped), options);
         let store = |at: usize, value: u64| {
             ram.get_slice(at, 8).unwrap().copy_from(&value.to_le_bytes());
@@ -145,6 +196,8 @@ impl Machine {
             let present = u64::from(page != DATA + DATA_SIZE) * 3;
             store(TABLES + 0x3000 + page / 0x1000 * 8, page as u64 | present);
         }
+        // The code segment, for IRET.
+        store(8, 0x00af_9b00_0000_ffff);
         ram.get_slice(CODE, code.len()).unwrap().copy_from(code);
         let cpu = &mut engine.cpu;
         cpu.set_cr(0, 0x8005_0033);
@@ -226,8 +279,8 @@ fn translated_blocks_do_what_interpreted_ones_do() {
             instruction(&mut random, &mut code);
         }
         let seed = random.next();
-        let mut interpreted = Machine::new(&mut Random(seed), &code);
-        let mut translated = Machine::new(&mut Random(seed), &code);
+        let mut interpreted = Machine::new(&mut Random(seed), &code, u32::MAX);
+        let mut translated = Machine::new(&mut Random(seed), &code, u32::MAX);
         for step in 0..STEPS {
             let at = interpreted.engine.cpu.rip();
             let ends = (interpreted.step(false), translated.step(true));
@@ -248,4 +301,80 @@ fn translated_blocks_do_what_interpreted_ones_do() {
     }
     assert!(undefined < PROGRAMS / 50, "{undefined} programs end with other flags");
     assert!(blocks > 10 * PROGRAMS, "programs end too soon: {blocks} blocks");
+}
+
+/// One instruction that leaves generated code, or could: privileged, and with a shadow.
+fn privileged(random: &mut Random, code: &mut Vec<u8>) {
+    let pieces: [&[u8]; 9] = [
+        &[0xfb],                               // STI
+        &[0xfa],                               // CLI
+        &[0x9c, 0x9d],                         // PUSHFQ, POPFQ
+        &[0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8], // MOV RAX, CR3; MOV CR3, RAX
+        &[0x0f, 0x01, 0x3b],                   // INVLPG [RBX]
+        &[0x0f, 0x01, 0xf8],                   // SWAPGS
+        &[0xfb, 0xeb, 0x00],                   // STI and a jump
+        // IRETQ to what follows: SS, RSP, RFLAGS, CS and RIP, on the stack as it is.
+        &[
+            0x48, 0x89, 0xe0, 0x6a, 0x00, 0x50, 0x9c, 0x6a, 0x08, 0x48, 0x8d, 0x05, 0x03, 0x00, 0x00, 0x00,
+            0x50, 0x48, 0xcf,
+        ],
+        &[0x90],
+    ];
+    code.extend_from_slice(pieces[random.below(9) as usize]);
+}
+
+/// Whole programs with forward branches only, left to the engine: with generated code and without.
+#[test]
+fn programs_end_alike_however_they_are_run() {
+    if Translator::new(1 << 20).is_none() {
+        return;
+    }
+    let mut ends = std::collections::HashMap::new();
+    for program in 0..PROGRAMS {
+        let mut random = Random(program ^ 0xabcd_ef01);
+        let mut code = vec![0x90; 0x800];
+        let end = code.len() + random.below(0x1800) as usize;
+        while code.len() < end {
+            match random.below(8) {
+                0 => privileged(&mut random, &mut code),
+                1 => {
+                    // A branch over ADD RCX, RAX, perhaps into the next page.
+                    code.extend_from_slice(&[0x70 | random.register(), 3, 0x48, 0x01, 0xc1]);
+                }
+                _ => {
+                    let before = code.len();
+                    instruction(&mut random, &mut code);
+                    // No branches but those above, no return, and no stores to the program.
+                    let own = CODE as i32 - DATA as i32..CODE as i32 - DATA as i32 + CODE_SIZE as i32;
+                    let stores = code[before..]
+                        .windows(4)
+                        .any(|bytes| own.contains(&i32::from_le_bytes(bytes.try_into().unwrap())));
+                    if stores || matches!(code.get(before), Some(0x70..=0x7f | 0xe8 | 0xe9 | 0xc3)) {
+                        code.truncate(before);
+                    }
+                }
+            }
+        }
+        code.push(0xf4);
+        let seed = random.next();
+        let mut machines = [
+            Machine::new(&mut Random(seed), &code, u32::MAX),
+            Machine::new(&mut Random(seed), &code, 0),
+            Machine::new(&mut Random(seed), &code, 1),
+        ];
+        let outcomes = machines.each_mut().map(|machine| {
+            let exit = machine.engine.run(None);
+            let shadow = machine.engine.cpu.interruptibility;
+            *ends.entry(std::mem::discriminant(&exit.reason)).or_insert(0) += 1;
+            (format!("{exit:?}"), machine.state(), shadow, machine.engine.cpu.instructions, machine.memory())
+        });
+        for other in &outcomes[1..] {
+            assert_eq!(outcomes[0].0, other.0, "exit of program {program}");
+            assert_eq!(outcomes[0].1, other.1, "state of program {program}");
+            assert_eq!(outcomes[0].2, other.2, "shadow of program {program}");
+            assert_eq!(outcomes[0].3, other.3, "instructions of program {program}");
+            assert!(outcomes[0].4 == other.4, "memory of program {program}");
+        }
+    }
+    assert!(ends.len() > 1, "programs end in one way only: {ends:?}");
 }

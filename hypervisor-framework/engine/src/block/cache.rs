@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::Block;
 use crate::cpu::control::Mode;
 use crate::memory::PAGE_SIZE;
-use crate::mmu::Flush;
 use crate::os::{Code, Translator};
 
 /// Index of a block in the cache.
@@ -14,24 +13,19 @@ pub(crate) type BlockId = u32;
 pub(crate) const NO_BLOCK: BlockId = u32::MAX;
 
 /// log2 of the entries of the jump cache.
-const JUMP_BITS: u32 = 13;
-/// log2 of the entries that the addresses of one page share, so that a page can be forgotten by itself.
-const JUMP_PAGE_BITS: u32 = 6;
+const JUMP_BITS: u32 = 14;
 /// Micro-ops kept before everything is dropped: 32 bytes each.
-const MAX_OPS: usize = 4 << 20;
+const MAX_OPS: usize = 1 << 20;
 
-/// By linear instruction pointer and mode.
+/// By host address and mode: the TLB has said which page a linear address is in, so no flush of it concerns this.
 #[derive(Clone, Copy)]
 struct Jump {
-    linear: u64,
-    mode: u8,
-    global: bool,
-    /// Of its making: void once [`BlockCache::generations`] has another for its kind.
-    generation: u32,
+    host: usize,
     block: BlockId,
+    mode: u8,
 }
 
-const NO_JUMP: Jump = Jump { linear: u64::MAX, mode: 0, global: false, generation: 0, block: NO_BLOCK };
+const NO_JUMP: Jump = Jump { host: 0, block: NO_BLOCK, mode: 0 };
 
 /// The translated blocks of one CPU.
 pub(crate) struct BlockCache {
@@ -39,8 +33,6 @@ pub(crate) struct BlockCache {
     /// Host page → (offset in page, mode) → block.
     pages: HashMap<usize, Vec<(u16, u8, BlockId)>, PageHash>,
     jumps: Box<[Jump]>,
-    /// Of jumps to private and to global pages: forgetting them all is one step.
-    generations: [u32; 2],
     ops: usize,
     /// Makes host code of hot blocks, where the host can.
     pub(crate) translator: Option<Translator>,
@@ -81,7 +73,6 @@ impl BlockCache {
             blocks: Vec::new(),
             pages: HashMap::default(),
             jumps: vec![NO_JUMP; 1 << JUMP_BITS].into_boxed_slice(),
-            generations: [0; 2],
             ops: 0,
             translator: None,
             translated: 0,
@@ -95,53 +86,21 @@ impl BlockCache {
     }
 
     #[inline(always)]
-    fn jump_index(linear: u64) -> usize {
-        let page = linear >> 12 ^ linear >> (12 + JUMP_BITS - JUMP_PAGE_BITS);
-        let low = (linear ^ linear >> JUMP_PAGE_BITS) & ((1 << JUMP_PAGE_BITS) - 1);
-        ((page << JUMP_PAGE_BITS | low) & ((1 << JUMP_BITS) - 1)) as usize
+    fn jump_index(host: usize) -> usize {
+        (host ^ host >> 12) & ((1 << JUMP_BITS) - 1)
     }
 
-    /// The block at a linear address, if it was found there lately and nothing has changed since.
+    /// The block at a host address, if it was found there lately. It may be dead.
     #[inline(always)]
-    pub(crate) fn jump(&self, linear: u64, mode: u8) -> Option<BlockId> {
-        let jump = self.jumps.get(Self::jump_index(linear))?;
-        let current = jump.generation == self.generations[usize::from(jump.global)];
-        (jump.linear == linear && jump.mode == mode && current).then_some(jump.block)
+    pub(crate) fn jump(&self, host: usize, mode: u8) -> Option<BlockId> {
+        let jump = self.jumps.get(Self::jump_index(host))?;
+        (jump.host == host && jump.mode == mode).then_some(jump.block)
     }
 
     /// Remembers a block for [`Self::jump`].
-    pub(crate) fn remember(&mut self, linear: u64, mode: u8, global: bool, block: BlockId) {
-        if let Some(jump) = self.jumps.get_mut(Self::jump_index(linear)) {
-            let generation = self.generations[usize::from(global)];
-            *jump = Jump { linear, mode, global, generation, block };
-        }
-    }
-
-    /// Forgets jumps after a change of translations.
-    pub(crate) fn flush_jumps(&mut self, flush: Flush) {
-        if let Some(translator) = &mut self.translator {
-            translator.flush(flush);
-        }
-        match flush {
-            Flush::None => {}
-            Flush::All => self.forget(true),
-            Flush::NonGlobal => self.forget(false),
-            Flush::Page(page) => {
-                let first = Self::jump_index(page) & !((1 << JUMP_PAGE_BITS) - 1);
-                for jump in self.jumps.iter_mut().skip(first).take(1 << JUMP_PAGE_BITS) {
-                    *jump = NO_JUMP;
-                }
-            }
-        }
-    }
-
-    /// Forgets the jumps to private pages, or all.
-    fn forget(&mut self, global: bool) {
-        for generation in self.generations.iter_mut().take(1 + usize::from(global)) {
-            *generation = generation.wrapping_add(1);
-            if *generation == 0 {
-                self.jumps.fill(NO_JUMP);
-            }
+    pub(crate) fn remember(&mut self, host: usize, mode: u8, block: BlockId) {
+        if let Some(jump) = self.jumps.get_mut(Self::jump_index(host)) {
+            *jump = Jump { host, block, mode };
         }
     }
 
@@ -180,7 +139,6 @@ impl BlockCache {
                 self.dropped += 1;
             }
         }
-        self.forget(true);
     }
 
     /// Drops everything.

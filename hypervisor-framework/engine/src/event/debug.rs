@@ -47,6 +47,27 @@ impl Cpu {
             || self.dr[7] & ENABLED != 0
     }
 
+    /// Does nothing stand between this instruction and the next but that the mode may be another? The shadow of STI and
+    /// RF, which end with the next instruction, count as nothing.
+    #[allow(dead_code)] // not every host has generated code
+    pub(crate) fn settled(&self) -> bool {
+        let wanted = Controls::MONITOR_TRAP | Controls::NMI_WINDOW | Controls::INTERRUPT_WINDOW;
+        self.pending_debug == 0
+            && !self.trap_flag_due
+            && !self.step_next
+            && !self.flags.has(bit::TF)
+            && self.dr[7] & ENABLED == 0
+            && !self.intercepts.controls.intersects(wanted)
+            && !self.interruptibility.contains(Interruptibility::MOV_SS)
+            && self.mailbox.pending() == 0
+    }
+
+    /// Must the next instruction run by itself because of one before?
+    pub(crate) fn shadowed(&self) -> bool {
+        self.interruptibility.intersects(Interruptibility::STI | Interruptibility::MOV_SS)
+            || self.flags.has(bit::RF)
+    }
+
     /// Is there something to look at between instructions that no pending bit tells of?
     pub(crate) fn wants_attention(&self) -> bool {
         self.pending_debug != 0 || self.flags.has(bit::TF)

@@ -126,8 +126,9 @@ impl Cpu {
             self.cr3 = old;
             return Err(self.general_protection());
         }
-        // One set of translations is kept for all PCIDs: only a switch to the same one may keep them.
-        if !(keep && old & 0xfff == value & 0xfff && old == value) {
+        if pcid {
+            self.mmu.enter_address_space((value & 0xfff) as u16, keep);
+        } else {
             self.mmu.flush_non_global();
         }
         Ok(())

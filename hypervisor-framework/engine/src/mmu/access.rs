@@ -231,6 +231,9 @@ impl Cpu {
         if let Some(at) = cached {
             return Ok(host(at));
         }
+        if let Some(at) = self.mmu.refill(address, access) {
+            return Ok(host(at));
+        }
         if !Self::canonical(address) {
             self.cause = TrapCause::BadAddress;
             return Err(Trap);

@@ -1,10 +1,11 @@
 //! Address translation: page tables, the software TLB, and loads and stores through it.
 
 mod access;
+mod second_level;
 mod system;
 mod tlb;
 mod walk;
 
 #[allow(unused_imports)] // for generated code, which not every host has
 pub(crate) use tlb::{Entry, INDEX_BITS as TLB_INDEX_BITS};
-pub(crate) use tlb::{Flush, Mmu, Space};
+pub(crate) use tlb::{Mmu, Space};

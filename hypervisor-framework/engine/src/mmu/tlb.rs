@@ -1,13 +1,27 @@
-//! The software TLB: linear page to host page, direct-mapped, apart for each kind of access rights.
+//! The software TLB: linear page to host page, direct-mapped, apart for each kind of access rights and address space.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::second_level::SecondLevel;
+use crate::exit::Access;
 use crate::memory::{Map, PAGE_SIZE};
 
-/// log2 of the entries per space.
+/// log2 of the entries of a bank.
 pub(crate) const INDEX_BITS: u32 = 10;
-const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
+const BANK: usize = 1 << INDEX_BITS;
+const INDEX_MASK: u64 = BANK as u64 - 1;
 const PAGE_MASK: u64 = PAGE_SIZE as u64 - 1;
+
+/// Address spaces, told apart by PCID, whose translations are kept side by side. Linux uses six a CPU.
+const ADDRESS_SPACES: usize = 6;
+/// The supervisor's bank, which all address spaces share: almost all of it is global.
+const SUPERVISOR_BANK: usize = 0;
+/// Each address space has a bank for user mode and one for the supervisor while EFLAGS.AC suspends SMAP.
+const FIRST_OWN_BANK: usize = 1;
+/// The bank of [`Space::Checked`], always empty.
+const CHECKED_BANK: usize = FIRST_OWN_BANK + 2 * ADDRESS_SPACES;
+const BANKS: usize = CHECKED_BANK + 1;
 
 /// Whose rights a translation was checked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,52 +57,88 @@ fn empty(index: usize) -> Entry {
     Entry { read: none(index), write: none(index), fetch: none(index), host: 0 }
 }
 
-/// What translations cached elsewhere (the jump cache) must forget since they last looked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flush {
-    /// Nothing.
-    None,
-    /// One linear page.
-    Page(u64),
-    /// All translations but global ones.
-    NonGlobal,
-    /// Everything.
-    All,
+/// Which entries of a bank are in use, so that flushes touch no others.
+#[derive(Clone, Copy)]
+struct Used {
+    any: [u64; BANK / 64],
+    /// Of pages that are not global.
+    private: [u64; BANK / 64],
+}
+
+impl Used {
+    const NONE: Self = Self { any: [0; BANK / 64], private: [0; BANK / 64] };
+
+    fn set(&mut self, index: usize, global: bool) {
+        let (word, bit) = (index / 64 % (BANK / 64), 1_u64 << (index % 64));
+        self.any[word] |= bit;
+        if global {
+            self.private[word] &= !bit;
+        } else {
+            self.private[word] |= bit;
+        }
+    }
+}
+
+/// Calls `action` with the numbers of the bits set.
+fn each_bit(words: &[u64], mut action: impl FnMut(usize)) {
+    for (number, word) in words.iter().enumerate() {
+        let mut left = *word;
+        while left != 0 {
+            action(number * 64 + left.trailing_zeros() as usize);
+            left &= left - 1;
+        }
+    }
+}
+
+/// Linear addresses that cached large pages span, in one half of the address space: INVLPG within them flushes
+/// everything.
+type Span = RangeInclusive<u64>;
+
+#[allow(clippy::reversed_empty_ranges)] // the empty range
+const NO_SPAN: Span = u64::MAX..=0;
+
+fn half(address: u64) -> usize {
+    (address >> 63) as usize
 }
 
 /// The TLB of one CPU.
 pub(crate) struct Mmu {
     entries: Box<[Entry]>,
-    /// Per entry: the page is global.
-    global: Box<[bool]>,
+    used: [Used; BANKS],
+    second: SecondLevel<BANKS>,
     /// First entry of the current space.
     base: usize,
     space: Space,
-    /// Linear addresses that cached large pages span: INVLPG within them flushes everything.
-    large: std::ops::RangeInclusive<u64>,
+    /// PCID of each kept address space, if it has entries that are known to be that one's.
+    pcids: [Option<u16>; ADDRESS_SPACES],
+    /// When each was last current.
+    turns: [u64; ADDRESS_SPACES],
+    turn: u64,
+    /// The current one.
+    own: usize,
+    large: [Span; 2],
     /// Guest physical memory as of the last [`crate::memory::Message::MapChanged`].
     pub(crate) map: Arc<Map>,
-    /// For the jump cache.
-    pub(crate) flush: Flush,
     /// PDPTEs of PAE paging, loaded with CR3.
     pub(crate) pdptes: [u64; 4],
     /// Translation fills, for statistics.
     pub(crate) fills: u64,
 }
 
-#[allow(clippy::reversed_empty_ranges)] // the empty range
-const NO_LARGE: std::ops::RangeInclusive<u64> = u64::MAX..=0;
-
 impl Mmu {
     pub(crate) fn new(map: Arc<Map>) -> Self {
         Self {
-            entries: (0..4 << INDEX_BITS).map(empty).collect(),
-            global: vec![false; 4 << INDEX_BITS].into_boxed_slice(),
+            entries: (0..BANKS << INDEX_BITS).map(empty).collect(),
+            used: [Used::NONE; BANKS],
+            second: SecondLevel::new(),
             base: 0,
             space: Space::Supervisor,
-            large: NO_LARGE,
+            pcids: [None; ADDRESS_SPACES],
+            turns: [0; ADDRESS_SPACES],
+            turn: 0,
+            own: 0,
+            large: [NO_SPAN; 2],
             map,
-            flush: Flush::All,
             pdptes: [0; 4],
             fills: 0,
         }
@@ -100,19 +150,28 @@ impl Mmu {
 
     pub(crate) fn set_space(&mut self, space: Space) {
         self.space = space;
-        self.base = (space as usize) << INDEX_BITS;
+        self.base = self.bank() << INDEX_BITS;
+    }
+
+    /// The bank of the current space.
+    fn bank(&self) -> usize {
+        match self.space {
+            Space::Supervisor => SUPERVISOR_BANK,
+            Space::User => FIRST_OWN_BANK + 2 * self.own,
+            Space::SupervisorAc => FIRST_OWN_BANK + 2 * self.own + 1,
+            Space::Checked => CHECKED_BANK,
+        }
     }
 
     #[inline(always)]
     fn index(&self, address: u64) -> usize {
-        (self.base | (address >> 12 & INDEX_MASK) as usize) & ((4 << INDEX_BITS) - 1)
+        self.base + (address >> 12 & INDEX_MASK) as usize
     }
 
     /// The entry `address` would have in the current space.
     #[inline(always)]
     pub(crate) fn entry(&self, address: u64) -> Entry {
         let index = self.index(address);
-        // The mask keeps the index within the table; `get` costs nothing and cannot panic.
         match self.entries.get(index) {
             Some(entry) => *entry,
             None => empty(index),
@@ -148,12 +207,6 @@ impl Mmu {
         (entry.fetch == address & !PAGE_MASK).then_some((address & PAGE_MASK | entry.host) as usize)
     }
 
-    /// Is the page of a cached instruction address global?
-    pub(crate) fn is_global(&self, address: u64) -> bool {
-        self.lookup_fetch(address).is_some()
-            && self.global.get(self.index(address)).is_some_and(|global| *global)
-    }
-
     /// Caches a translation of the page of `address` in the current space.
     pub(crate) fn insert(
         &mut self,
@@ -170,70 +223,139 @@ impl Mmu {
         let page = address & !PAGE_MASK;
         let index = self.index(address);
         let tag = |allowed: bool| if allowed { page } else { none(index) };
-        if let (Some(entry), Some(flag)) = (self.entries.get_mut(index), self.global.get_mut(index)) {
-            *entry = Entry {
-                read: tag(rights.0),
-                write: tag(rights.1),
-                fetch: tag(rights.2),
-                host: host_page as u64,
-            };
-            *flag = global;
-        }
+        let entry =
+            Entry { read: tag(rights.0), write: tag(rights.1), fetch: tag(rights.2), host: host_page as u64 };
+        self.second.put(page, self.bank(), entry, global);
+        self.place(index, entry, global);
         if let Some(size) = large {
             let first = page & !(size - 1);
             let last = first | (size - 1);
-            self.large = (*self.large.start()).min(first)..=(*self.large.end()).max(last);
+            let span = &mut self.large[half(page)];
+            *span = (*span.start()).min(first)..=(*span.end()).max(last);
         }
+    }
+
+    fn place(&mut self, index: usize, new: Entry, global: bool) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            *entry = new;
+        }
+        if let Some(used) = self.used.get_mut(index >> INDEX_BITS) {
+            used.set(index & INDEX_MASK as usize, global);
+        }
+    }
+
+    /// Looks for a page in the second level, if it allows the access; the first has it then, too.
+    pub(crate) fn refill(&mut self, address: u64, access: Access) -> Option<usize> {
+        let page = address & !PAGE_MASK;
+        let (entry, global) = self.second.get(page, self.bank())?;
+        let tag = match access {
+            Access::Read => entry.read,
+            Access::Write => entry.write,
+            Access::Fetch => entry.fetch,
+        };
+        if tag != page {
+            return None;
+        }
+        self.place(self.index(address), entry, global);
+        Some((address & PAGE_MASK | entry.host) as usize)
+    }
+
+    /// Forgets a bank, or all of it but global pages.
+    fn flush_bank(&mut self, bank: usize, global: bool) {
+        self.second.flush(bank, global);
+        let Some(used) = self.used.get_mut(bank) else { return };
+        let gone = if global { used.any } else { used.private };
+        used.private = [0; BANK / 64];
+        for (word, gone) in used.any.iter_mut().zip(&gone) {
+            *word &= !gone;
+        }
+        each_bit(&gone, |index| {
+            if let Some(entry) = self.entries.get_mut(bank << INDEX_BITS | index) {
+                *entry = empty(index);
+            }
+        });
+    }
+
+    fn flush_own(&mut self, own: usize, global: bool) {
+        self.flush_bank(FIRST_OWN_BANK + 2 * own, global);
+        self.flush_bank(FIRST_OWN_BANK + 2 * own + 1, global);
     }
 
     /// Forgets everything.
     pub(crate) fn flush_all(&mut self) {
-        self.entries.iter_mut().enumerate().for_each(|(index, entry)| *entry = empty(index));
-        self.large = NO_LARGE;
-        self.flush = Flush::All;
+        for bank in 0..BANKS {
+            self.flush_bank(bank, true);
+        }
+        self.pcids = [None; ADDRESS_SPACES];
+        self.large = [NO_SPAN; 2];
     }
 
-    /// Forgets all but global pages (MOV to CR3).
+    /// Forgets all but global pages, of all address spaces.
     pub(crate) fn flush_non_global(&mut self) {
-        for (index, (entry, global)) in self.entries.iter_mut().zip(self.global.iter()).enumerate() {
-            if !global {
-                *entry = empty(index);
+        for bank in 0..BANKS {
+            self.flush_bank(bank, false);
+        }
+    }
+
+    /// MOV to CR3 while CR4.PCIDE is set; `keep` keeps the new address space's translations (SDM vol. 3, 4.10.4.1).
+    pub(crate) fn enter_address_space(&mut self, pcid: u16, keep: bool) {
+        self.turn += 1;
+        // What the supervisor's bank has of the address space before is not kept for its return.
+        self.flush_bank(SUPERVISOR_BANK, false);
+        match self.pcids.iter().position(|known| *known == Some(pcid)) {
+            Some(own) => {
+                if !keep {
+                    self.flush_own(own, false);
+                }
+                self.own = own;
+            }
+            None => {
+                let oldest = self.turns.iter().enumerate().min_by_key(|(_, turn)| **turn);
+                self.own = oldest.map_or(0, |(own, _)| own);
+                self.flush_own(self.own, true);
             }
         }
-        if self.flush != Flush::All {
-            self.flush = Flush::NonGlobal;
+        if let (Some(known), Some(turn)) = (self.pcids.get_mut(self.own), self.turns.get_mut(self.own)) {
+            *known = Some(pcid);
+            *turn = self.turn;
         }
+        self.set_space(self.space);
     }
 
-    /// INVLPG.
+    /// INVLPG; of all address spaces, as global pages demand.
     pub(crate) fn flush_page(&mut self, address: u64) {
-        if self.large.contains(&address) {
+        if self.large[half(address)].contains(&address) {
             return self.flush_all();
         }
-        for space in 0..3_usize {
-            let index = space << INDEX_BITS | (address >> 12 & INDEX_MASK) as usize;
-            if let Some(entry) = self.entries.get_mut(index) {
+        self.second.flush_page(address & !PAGE_MASK);
+        let index = (address >> 12 & INDEX_MASK) as usize;
+        for bank in self.entries.chunks_exact_mut(BANK) {
+            if let Some(entry) = bank.get_mut(index) {
                 *entry = empty(index);
             }
         }
-        self.flush = match self.flush {
-            Flush::None => Flush::Page(address & !PAGE_MASK),
-            Flush::Page(page) if page == address & !PAGE_MASK => self.flush,
-            Flush::NonGlobal | Flush::Page(_) | Flush::All => Flush::All,
-        };
     }
 
     /// Takes away the right to write to a host page without a closer look.
     pub(crate) fn write_protect(&mut self, host_page: usize) {
-        for (index, entry) in self.entries.iter_mut().enumerate() {
-            if entry.host == host_page as u64 {
-                entry.write = none(index);
-            }
+        self.second.flush_host(host_page as u64);
+        for (used, bank) in self.used.iter().zip(self.entries.chunks_exact_mut(BANK)) {
+            each_bit(&used.any, |index| {
+                if let Some(entry) = bank.get_mut(index)
+                    && entry.host == host_page as u64
+                {
+                    entry.write = none(index);
+                }
+            });
         }
     }
 
     /// Bytes the TLB takes.
     pub(crate) fn footprint(&self) -> usize {
-        size_of_val(&*self.entries) + size_of_val(&*self.global)
+        size_of_val(&*self.entries) + self.second.footprint()
     }
 }
+
+#[cfg(test)]
+#[path = "tlb_test.rs"]
+mod tlb_test;

@@ -3,7 +3,6 @@
 use crate::block::Op;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
-use crate::mmu::Flush;
 
 /// Why generated code was left; it never runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +39,10 @@ impl Translator {
     pub(crate) fn run(&mut self, _: &mut Cpu, _: Code, _: u64) -> (Left, u64) {
         match *self {}
     }
-    pub(crate) fn link(&mut self, _: Link, _: Code, _: u64, _: bool, _: bool) {
+    pub(crate) fn link(&mut self, _: Link, _: Code, _: usize) {
         match *self {}
     }
-    pub(crate) fn remember(&mut self, _: Code, _: u64, _: bool, _: bool) {
-        match *self {}
-    }
-    pub(crate) fn flush(&mut self, _: Flush) {
+    pub(crate) fn remember(&mut self, _: Code, _: usize, _: bool) {
         match *self {}
     }
     pub(crate) fn drop_block(&mut self, _: Code) {

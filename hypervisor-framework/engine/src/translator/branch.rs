@@ -5,7 +5,7 @@ use iced_x86::{Code, Instruction, OpKind, Register};
 use super::context::field;
 use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, condition, group, opcode};
-use super::memory::Need;
+use super::memory::{FETCH, HOST, Need, emit_tlb_entry};
 use super::registers::{Home, STACK_POINTER, home, spilled};
 use super::stubs::{context, emit_lookup, emit_pending};
 use super::unit::{Back, Builder, Emitted, Flags, Leave, Unsupported};
@@ -29,10 +29,10 @@ impl Builder<'_> {
             }
             let slot = self.take_slots(1);
             self.e.jump_memory(At::Near(slot));
-            self.leaves.push(Leave::Find { branch: None, link: slot, offset });
+            self.leaves.push(Leave::Find { branches: [None; 2], link: slot, offset });
             return Ok(());
         }
-        // An inline cache: the page's key, and the code.
+        // An inline cache: the host page, and the code there.
         let cache = self.take_slots(2);
         self.caches.push(cache);
         self.e.load(RAX, context(field::PAGE));
@@ -40,10 +40,13 @@ impl Builder<'_> {
         self.e.store(RAX, context(field::PAGE));
         let branch = emit_pending(&mut self.e);
         self.leaves.push(Leave::Look { branch, offset });
-        self.e.memory(true, opcode::XOR, RAX, context(field::GENERATIONS + 8 * self.user as i32));
+        emit_tlb_entry(&mut self.e);
+        self.e.memory(true, opcode::CMP, RAX, At::Base(RBP, FETCH));
+        let unknown = self.e.branch_if(condition::NOT_EQUAL);
+        self.e.load(RAX, At::Base(RBP, HOST));
         self.e.memory(true, opcode::CMP, RAX, At::Near(cache));
-        let branch = self.e.branch_if(condition::NOT_EQUAL);
-        self.leaves.push(Leave::Find { branch: Some(branch), link: cache | 1, offset });
+        let other = self.e.branch_if(condition::NOT_EQUAL);
+        self.leaves.push(Leave::Find { branches: [Some(unknown), Some(other)], link: cache | 1, offset });
         self.e.jump_memory(At::Near(cache + 8));
         Ok(())
     }

@@ -4,9 +4,10 @@
 use std::mem::offset_of;
 use std::sync::atomic::AtomicU32;
 
-use super::flush::Generations;
 use crate::block::{Flow, Op};
-use crate::cpu::{Cpu, slot};
+use crate::cpu::control::Mode;
+use crate::cpu::flags::bit;
+use crate::cpu::{Cpu, Interruptibility, slot};
 use crate::mmu::Entry;
 
 /// Why generated code was left.
@@ -19,22 +20,21 @@ pub(super) mod exit {
     pub(crate) const STOP: u32 = crate::block::Flow::Stop as u32;
     /// As `Flow::Trap`.
     pub(crate) const TRAP: u32 = crate::block::Flow::Trap as u32;
+    /// Not left: the block at RIP follows, supervisor's or user's code.
+    pub(crate) const GO_ON: [u32; 2] = [TRAP + 1, TRAP + 2];
 }
 
-/// An entry of a jump table: where the code for a linear address is.
+/// An entry of a jump table: where the code for the guest's at a host address is.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Jump {
-    pub(super) linear: u64,
-    /// Of its making; a later one makes the entry void.
-    pub(super) generation: u64,
+    pub(super) host: u64,
     pub(super) code: u64,
-    pub(super) unused: u64,
 }
 
 impl Jump {
-    /// Matches nothing: generations start above 0.
-    pub(super) const NONE: Self = Self { linear: 0, generation: 0, code: 0, unused: 0 };
+    /// Matches nothing: no guest memory is at 0.
+    pub(super) const NONE: Self = Self { host: 0, code: 0 };
 }
 
 /// Generated code addresses this through RSP.
@@ -45,8 +45,6 @@ pub(super) struct Context {
     pub(super) tlb: *const Entry,
     /// Linear address of the running block's page.
     pub(super) page: u64,
-    /// Supervisor's and user's.
-    pub(super) generations: Generations,
     /// Supervisor's and user's.
     pub(super) jumps: [*mut Jump; 2],
     /// Not zero: something is pending.
@@ -75,6 +73,41 @@ pub(super) struct Context {
     pub(super) gone: u32,
     /// The mode that the running blocks are for.
     pub(super) mode: u8,
+    /// What ends with the next instruction, and the budget at which that one was still to come.
+    pub(super) shadow: Shadow,
+    pub(super) shadow_at: i32,
+}
+
+/// What ends with the next instruction.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Shadow {
+    /// Of STI.
+    sti: bool,
+    /// RFLAGS.RF.
+    resume: bool,
+}
+
+impl Shadow {
+    /// Takes it off the CPU: generated code does not look at it.
+    fn take(cpu: &mut Cpu) -> Self {
+        let taken = Self {
+            sti: cpu.interruptibility.contains(Interruptibility::STI),
+            resume: cpu.flags.has(bit::RF),
+        };
+        cpu.interruptibility.remove(Interruptibility::STI);
+        cpu.flags.system &= !bit::RF;
+        taken
+    }
+
+    /// Puts it back: no instruction was executed.
+    pub(super) fn restore(self, cpu: &mut Cpu) {
+        if self.sti {
+            cpu.interruptibility.insert(Interruptibility::STI);
+        }
+        if self.resume {
+            cpu.flags.system |= bit::RF;
+        }
+    }
 }
 
 /// Offsets for generated code; all within 8 bits.
@@ -83,7 +116,6 @@ pub(super) mod field {
     pub(crate) const CPU: i32 = offset_of!(Context, cpu) as i32;
     pub(crate) const TLB: i32 = offset_of!(Context, tlb) as i32;
     pub(crate) const PAGE: i32 = offset_of!(Context, page) as i32;
-    pub(crate) const GENERATIONS: i32 = offset_of!(Context, generations) as i32;
     pub(crate) const JUMPS: i32 = offset_of!(Context, jumps) as i32;
     pub(crate) const PENDING: i32 = offset_of!(Context, pending) as i32;
     pub(crate) const BUDGET: i32 = offset_of!(Context, budget) as i32;
@@ -156,11 +188,27 @@ pub(super) extern "sysv64" fn run_ops(context: &mut Context, packed: u32, unit: 
         context.budget += i32::from(unit.instructions) - done;
         return exit::TRAP;
     }
-    if cpu.mmu.flush != crate::mmu::Flush::None {
-        context.generations.flush(cpu.mmu.flush);
+    if flow == Flow::Stop || cpu.mode.0 != context.mode {
+        return go_on(context, cpu);
     }
     context.tlb = cpu.mmu.current_entries();
-    if cpu.mode.0 != context.mode { exit::STOP } else { flow as u32 }
+    flow as u32
+}
+
+/// After an instruction behind which everything may be different: goes on in generated code if nothing wants a look.
+fn go_on(context: &mut Context, cpu: &mut Cpu) -> u32 {
+    if !cpu.settled() {
+        return exit::STOP;
+    }
+    cpu.update_mode();
+    if !super::Translator::takes(cpu.mode) {
+        return exit::STOP;
+    }
+    context.shadow = Shadow::take(cpu);
+    context.shadow_at = context.budget;
+    context.mode = cpu.mode.0;
+    context.tlb = cpu.mmu.current_entries();
+    exit::GO_ON[usize::from(cpu.mode.has(Mode::USER))]
 }
 
 /// Instructions before the one at offset `at` of its block.

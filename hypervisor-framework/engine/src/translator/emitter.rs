@@ -26,8 +26,11 @@ pub(super) mod opcode {
 
 /// Condition codes of Jcc.
 pub(super) mod condition {
+    pub(crate) const BELOW: u8 = 2;
     pub(crate) const ABOVE_OR_EQUAL: u8 = 3;
+    pub(crate) const EQUAL: u8 = 4;
     pub(crate) const NOT_EQUAL: u8 = 5;
+    pub(crate) const BELOW_OR_EQUAL: u8 = 6;
     pub(crate) const ABOVE: u8 = 7;
     pub(crate) const SIGN: u8 = 8;
 }
@@ -35,6 +38,7 @@ pub(super) mod condition {
 /// Groups of `op r/m, imm` by their ModRM extension.
 pub(super) mod group {
     pub(crate) const ADD: u8 = 0;
+    pub(crate) const OR: u8 = 1;
     pub(crate) const AND: u8 = 4;
     pub(crate) const SUB: u8 = 5;
     pub(crate) const CMP: u8 = 7;
@@ -230,15 +234,15 @@ impl Emitter {
 
     /// Makes a branch lead here.
     pub(super) fn land(&mut self, branch: usize) {
-        let distance = (self.here() - branch - 4) as i32;
+        self.land_at(branch, self.address_here());
+    }
+
+    /// Makes a branch lead to an address within 2 GiB.
+    pub(super) fn land_at(&mut self, branch: usize, address: u64) {
+        let distance = address.wrapping_sub(self.address + branch as u64 + 4) as i32;
         if let Some(place) = self.bytes.get_mut(branch..branch + 4) {
             place.copy_from_slice(&distance.to_le_bytes());
         }
-    }
-
-    /// `jmp` back to an offset.
-    pub(super) fn jump_back(&mut self, to: usize) {
-        self.jump(self.address + to as u64);
     }
 
     /// `jmp` to an address within 2 GiB.

@@ -4,7 +4,7 @@ use iced_x86::{Instruction, Register};
 
 use super::context::field;
 use super::emitter::host::{RAX, RBP};
-use super::emitter::{At, condition, group, opcode};
+use super::emitter::{At, Emitter, condition, group, opcode};
 use super::registers::{HOMES, Home, spilled};
 use super::stubs::{context, state};
 use super::unit::{Builder, Emitted, Unsupported};
@@ -17,9 +17,18 @@ const _: () = assert!(size_of::<Entry>() == 1 << ENTRY_BITS);
 const PAGE_BITS: u32 = 12;
 
 /// Offsets within a TLB entry.
+pub(super) const FETCH: i32 = std::mem::offset_of!(Entry, fetch) as i32;
 const READ: i32 = std::mem::offset_of!(Entry, read) as i32;
 const WRITE: i32 = std::mem::offset_of!(Entry, write) as i32;
-const HOST: i32 = std::mem::offset_of!(Entry, host) as i32;
+pub(super) const HOST: i32 = std::mem::offset_of!(Entry, host) as i32;
+
+/// Puts the address of the TLB entry for the linear address in RAX into RBP; flags are lost.
+pub(super) fn emit_tlb_entry(e: &mut Emitter) {
+    e.registers(false, opcode::LOAD, RBP, RAX);
+    e.shift(false, group::SHR, RBP, (PAGE_BITS - ENTRY_BITS) as u8);
+    e.immediate(false, group::AND, RBP, ((1 << TLB_INDEX_BITS) - 1) << ENTRY_BITS);
+    e.memory(true, opcode::ADD, RBP, context(field::TLB));
+}
 
 /// What an access needs.
 #[derive(Clone, Copy)]
@@ -106,10 +115,7 @@ impl Builder<'_> {
     /// Turns the linear address in RAX into the host's, or branches to the slow path. Flags must be saved before; RBP
     /// is lost.
     pub(super) fn translate_address(&mut self, need: Need) {
-        self.e.registers(false, opcode::LOAD, RBP, RAX);
-        self.e.shift(false, group::SHR, RBP, (PAGE_BITS - ENTRY_BITS) as u8);
-        self.e.immediate(false, group::AND, RBP, ((1 << TLB_INDEX_BITS) - 1) << ENTRY_BITS);
-        self.e.memory(true, opcode::ADD, RBP, context(field::TLB));
+        emit_tlb_entry(&mut self.e);
         // On a hit the offset in the page is left.
         self.e.memory(true, opcode::XOR, RAX, At::Base(RBP, if need.write { WRITE } else { READ }));
         self.e.immediate(true, group::CMP, RAX, 4096 - need.size as i32);

@@ -5,21 +5,22 @@
 //! one semantics. Code depends on the offset of a block in its page, not on the page's linear address.
 //!
 //! At the seams between blocks all state but the general registers is in memory: arithmetic flags in the context (as
-//! LAHF and SETO give them), XMM registers in [`Cpu`]. Blocks of one page are chained through slots; across pages an
-//! inline cache compares the linear page, mixed with a generation that changes when translations are flushed;
-//! indirect branches look into a table. Each loop passes a test of the pending word, each block counts down a budget.
+//! LAHF and SETO give them), XMM registers in [`Cpu`]. Blocks of one page are chained through slots. Across pages the
+//! TLB says which host page the target is in; an inline cache compares that page, indirect branches look into a table
+//! by host address. So a flush of translations costs no link. Each loop passes a test of the pending word, each block
+//! counts down a budget.
 #![allow(unsafe_code)] // runs generated code
 
 mod branch;
 mod context;
 mod emitter;
-mod flush;
 mod memory;
 mod native;
 mod region;
 mod registers;
 mod simd;
 mod stubs;
+mod system;
 mod unit;
 mod vector;
 
@@ -28,18 +29,17 @@ use iced_x86::Encoder;
 use crate::block::Op;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
-use crate::mmu::Flush;
-use context::{Context, Jump, exit};
+use context::{Context, Jump, Shadow, exit};
 use emitter::Emitter;
 use region::Region;
 use stubs::{JUMP_BITS, Stubs};
-use unit::{Builder, Source};
+use unit::{Buffers, Builder, Source};
 
 /// A block's longest code, bytes: room that must be left for it.
 const MAX_CODE: usize = 64 << 10;
 /// Slots a block may use, bytes.
 const MAX_SLOTS: u64 = 64;
-/// Entries of dropped blocks before inline caches and tables, which lead there, are forgotten.
+/// Entries of dropped blocks before inline caches and tables, which may lead there, are forgotten.
 const MAX_GONE: u32 = 32;
 
 /// Why [`Translator::run`] came back.
@@ -78,11 +78,15 @@ pub(crate) struct Translator {
     /// Supervisor's and user's; the context points into them.
     jumps: [Box<[Jump]>; 2],
     stubs: Stubs,
+    /// Where blocks begin, the next one goes, and what is out of line begins and goes on.
     first: u64,
     next: u64,
+    middle: u64,
+    cold: u64,
     slot: u64,
     caches: Vec<u64>,
     encoder: Encoder,
+    buffers: Buffers,
     /// Counts flushes of all code: older links are void.
     epoch: u64,
 }
@@ -112,7 +116,6 @@ impl Translator {
             cpu: std::ptr::null_mut(),
             tlb: std::ptr::null(),
             page: 0,
-            generations: flush::Generations::new(),
             jumps: jumps.each_mut().map(|table| table.as_mut_ptr()),
             pending: std::ptr::null(),
             budget: 0,
@@ -128,13 +131,31 @@ impl Translator {
             gone: 0,
             run_ops: context::run_ops,
             mode: 0,
+            shadow: Shadow::default(),
+            shadow_at: 0,
         };
         // SAFETY: the region keeps that place, which is writable and aligned, for the context.
         unsafe { context.write(value) };
         let first = e.address_here().next_multiple_of(64);
+        // Both parts grow alike.
+        let middle = (region.code_address() + region.code_size() as u64 / 2).next_multiple_of(64);
         let slot = region.slots().start;
         let (encoder, caches) = (Encoder::new(64), Vec::new());
-        Some(Self { region, context, jumps, stubs, first, next: first, slot, caches, encoder, epoch: 0 })
+        Some(Self {
+            region,
+            context,
+            jumps,
+            stubs,
+            first,
+            next: first,
+            middle,
+            cold: middle,
+            slot,
+            caches,
+            encoder,
+            buffers: Buffers::default(),
+            epoch: 0,
+        })
     }
 
     fn context(&mut self) -> &mut Context {
@@ -157,23 +178,33 @@ impl Translator {
         mode: Mode,
     ) -> Option<Code> {
         let end = self.region.code_address() + self.region.code_size() as u64;
-        if self.next + MAX_CODE as u64 > end || self.slot + 64 * MAX_SLOTS > self.region.slots().end {
+        let room = MAX_CODE as u64;
+        if self.next + room > self.middle
+            || self.cold + room > end
+            || self.slot + 64 * MAX_SLOTS > self.region.slots().end
+        {
             return None;
         }
         let source = Source { ops, bytes, offset, user: mode.has(Mode::USER) };
-        let builder = Builder::new(self.next, self.slot, &mut self.encoder, &self.stubs, source);
+        let buffers = std::mem::take(&mut self.buffers);
+        let builder =
+            Builder::new((self.next, self.cold), self.slot, &mut self.encoder, &self.stubs, source, buffers);
         let made = builder.build(instructions);
-        self.region.write_code(self.next, &made.bytes)?;
-        let code = Code { entry: self.next + made.entry as u64, gone: self.next + made.gone as u64 };
-        for (slot, value) in &made.slots {
+        self.buffers = made.buffers;
+        let buffers = &self.buffers;
+        self.region.write_code(self.next, &buffers.bytes)?;
+        self.region.write_code(self.cold, &buffers.cold)?;
+        let code = Code { entry: self.next, gone: made.gone };
+        for (slot, value) in &buffers.slots {
             self.region.write_slot(*slot, *value)?;
         }
-        for cache in &made.caches {
+        for cache in &buffers.caches {
             self.region.write_slot(*cache, 0)?;
         }
-        self.slot += 8 * (made.slots.len() + 2 * made.caches.len()) as u64;
-        self.caches.extend_from_slice(&made.caches);
-        self.next += made.bytes.len() as u64;
+        self.slot += 8 * (buffers.slots.len() + 2 * buffers.caches.len()) as u64;
+        self.caches.extend_from_slice(&buffers.caches);
+        self.next += buffers.bytes.len() as u64;
+        self.cold += buffers.cold.len() as u64;
         Some(code)
     }
 
@@ -184,11 +215,6 @@ impl Translator {
         let enter = self.stubs.enter;
         let epoch = self.epoch;
         let context = self.context();
-        if context.generations.exhausted {
-            context.generations.exhausted = false;
-            self.forget_targets();
-        }
-        let context = self.context();
         context.cpu = cpu;
         context.tlb = cpu.mmu.current_entries();
         context.page = cpu.rip & !0xfff;
@@ -197,16 +223,21 @@ impl Translator {
         context.flags = context::to_raw(cpu.flags.arithmetic());
         context.link = 0;
         context.mode = cpu.mode.0;
+        context.shadow = Shadow::default();
         // SAFETY: `enter` is the stub of that type, and `code` the entry of a block that was not flushed since.
         let outcome =
             unsafe { std::mem::transmute::<*const (), Enter>(enter as *const ()) }(self.context, code.entry);
         let context = self.context();
         context.cpu = std::ptr::null_mut();
         cpu.flags.set_arithmetic(context::from_raw(context.flags));
+        if context.shadow_at == context.budget {
+            context.shadow.restore(cpu);
+        }
         if context.gone >= MAX_GONE {
             context.gone = 0;
-            context.generations.all();
+            self.forget_targets();
         }
+        let context = self.context();
         let used = i64::from(budget) - i64::from(context.budget);
         let left = match outcome {
             exit::FIND => Left::Find(Link { address: context.link, epoch }),
@@ -217,8 +248,8 @@ impl Translator {
         (left, used as u64)
     }
 
-    /// Makes a way out lead to the block just found at `linear`.
-    pub(crate) fn link(&mut self, link: Link, code: Code, linear: u64, user: bool, global: bool) {
+    /// Makes a way out lead to the block just found at the host address.
+    pub(crate) fn link(&mut self, link: Link, code: Code, host: usize) {
         if link.address == 0 || link.epoch != self.epoch {
             return;
         }
@@ -227,24 +258,15 @@ impl Translator {
             let _ = self.region.write_slot(address, code.entry);
             return;
         }
-        let key = self.context().generations.key(linear & !0xfff, user, global);
-        let _ = self.region.write_slot(address, key);
+        let _ = self.region.write_slot(address, host as u64 & !0xfff);
         let _ = self.region.write_slot(address + 8, code.entry);
     }
 
-    /// Remembers where the code at `linear` is, for indirect branches.
-    pub(crate) fn remember(&mut self, code: Code, linear: u64, user: bool, global: bool) {
-        let generations = &mut self.context().generations;
-        let _ = generations.key(linear, user, global);
-        let generation = generations.current[usize::from(user)];
-        if let Some(entry) = self.jumps[usize::from(user)].get_mut(stubs::jump_index(linear)) {
-            *entry = Jump { linear, generation, code: code.entry, unused: 0 };
+    /// Remembers which code stands for the guest's at a host address, for indirect branches.
+    pub(crate) fn remember(&mut self, code: Code, host: usize, user: bool) {
+        if let Some(entry) = self.jumps[usize::from(user)].get_mut(stubs::jump_index(host as u64)) {
+            *entry = Jump { host: host as u64, code: code.entry };
         }
-    }
-
-    /// Forgets where the code of linear addresses is.
-    pub(crate) fn flush(&mut self, flush: Flush) {
-        self.context().generations.flush(flush);
     }
 
     /// A block was dropped: who still enters it goes on elsewhere.
@@ -257,11 +279,11 @@ impl Translator {
     /// Drops all code.
     pub(crate) fn clear(&mut self) {
         self.epoch += 1;
-        self.next = self.first;
+        self.region.forget(self.first);
+        (self.next, self.cold) = (self.first, self.middle);
         self.slot = self.region.slots().start;
         self.forget_targets();
         self.caches.clear();
-        self.context().generations.all();
     }
 
     fn forget_targets(&mut self) {
@@ -275,7 +297,9 @@ impl Translator {
 
     /// Bytes in use.
     pub(crate) fn footprint(&self) -> usize {
-        let used = (self.next - self.region.code_address()) + (self.slot - self.region.slots().start);
+        let used = (self.next - self.region.code_address())
+            + (self.cold - self.middle)
+            + (self.slot - self.region.slots().start);
         used as usize + self.jumps.iter().map(|table| size_of_val(&**table)).sum::<usize>()
     }
 }

@@ -143,6 +143,9 @@ impl Builder<'_> {
                 self.encode(insn)?;
                 return Ok(());
             }
+            M::Div | M::Idiv => return self.divide(insn),
+            M::Cli => return self.clear_interrupt_flag(),
+            M::Pushfq => return self.push_flags(),
             M::Cbw | M::Cwde | M::Cdqe | M::Cwd | M::Cdq | M::Cqo => {
                 self.e.copy(RAX, ACCUMULATOR);
                 self.encode(insn)?;
@@ -213,7 +216,10 @@ impl Builder<'_> {
         if memory.is_some() {
             free[0] = None;
         }
-        if shape == Shape::Accumulator || reads && self.flags == Flags::Memory {
+        let high = (0..insn.op_count())
+            .any(|i| insn.op_kind(i) == OpKind::Register && insn.op_register(i) == Register::AH);
+        let implied = shape == Shape::Accumulator || high;
+        if implied || reads && self.flags == Flags::Memory {
             // RAX is wanted.
             if memory.is_some() {
                 self.e.copy(RBP, RAX);
@@ -223,7 +229,7 @@ impl Builder<'_> {
             if reads {
                 self.load_flags();
             }
-            if shape == Shape::Accumulator {
+            if implied {
                 self.e.copy(RAX, ACCUMULATOR);
                 free[0] = None;
             }
@@ -231,13 +237,15 @@ impl Builder<'_> {
         let mut kept = [None; 2];
         for i in 0..insn.op_count() {
             match insn.op_kind(i) {
+                // AH goes with no REX prefix, so with no register above RDI.
+                OpKind::Register if high && insn.op_register(i).full_register() == Register::RAX => {}
                 OpKind::Register => self.place_register(&mut out, i, shape, &mut free, &mut kept)?,
                 OpKind::Memory => replace_memory(&mut out, address),
                 _ => {}
             }
         }
         self.encode(&out)?;
-        if shape == Shape::Accumulator {
+        if implied {
             self.e.copy(ACCUMULATOR, RAX);
         }
         for (scratch, index) in kept.into_iter().flatten() {
@@ -288,13 +296,15 @@ impl Builder<'_> {
                     out.set_memory_displ_size(1);
                     return Ok(());
                 }
+                if let Some((scratch, _)) = kept.iter().flatten().find(|(_, other)| *other == index) {
+                    // XADD of a register with itself is for the interpreter.
+                    let again = if shape == Shape::Exchanges { Err(Unsupported) } else { Ok(()) };
+                    out.set_op_register(operand, sized(*scratch, register));
+                    return again;
+                }
                 let scratch = free.iter_mut().find_map(Option::take).ok_or(Unsupported)?;
                 self.e.load(scratch, spilled(index));
                 out.set_op_register(operand, sized(scratch, register));
-                if kept.iter().flatten().any(|(_, other)| *other == index) {
-                    // XADD of a register with itself.
-                    return Err(Unsupported);
-                }
                 if written && let Some(place) = kept.iter_mut().find(|place| place.is_none()) {
                     *place = Some((scratch, index));
                 }

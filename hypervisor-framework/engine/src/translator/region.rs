@@ -5,10 +5,14 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
+use rustix::mm::{
+    Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap,
+};
 
 /// Bytes of a host page.
 const PAGE: usize = 4096;
+/// Code written before the writable mapping gives up its pages: they stay where they run, but count twice till then.
+const WRITTEN: usize = 1 << 20;
 /// Code per byte of slots.
 const CODE_PER_SLOT: usize = 8;
 /// Signal handlers may run on the stack below the context.
@@ -45,6 +49,8 @@ pub(super) struct Region {
     write: Mapping,
     stack: Mapping,
     code: usize,
+    /// Bytes written since the writable mapping gave up its pages.
+    written: usize,
 }
 
 // SAFETY: the mappings belong to the value; there is no thread they are bound to.
@@ -73,7 +79,7 @@ impl Region {
         unsafe { mmap(at, code, executable, MapFlags::SHARED | MapFlags::FIXED, &file, 0) }.ok()?;
         // SAFETY: the lowest page of the stack just made becomes its guard.
         unsafe { mprotect(stack.at.as_ptr().cast(), PAGE, MprotectFlags::empty()) }.ok()?;
-        Some(Self { run, write, stack, code })
+        Some(Self { run, write, stack, code, written: 0 })
     }
 
     /// Address at which code runs.
@@ -103,7 +109,25 @@ impl Region {
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.write.at.as_ptr().add(offset), bytes.len());
         }
+        // Small pieces patch code all over.
+        self.written += bytes.len().max(PAGE / 4);
+        if self.written >= WRITTEN {
+            self.written = 0;
+            // SAFETY: the file that is mapped keeps what was written.
+            let _ = unsafe { madvise(self.write.at.as_ptr().cast(), self.code, Advice::LinuxDontNeed) };
+        }
         Some(())
+    }
+
+    /// Gives the pages of code behind `address` back to the host; what was written there is lost.
+    pub(super) fn forget(&mut self, address: u64) {
+        let kept = (address.saturating_sub(self.run.address()) as usize).next_multiple_of(PAGE);
+        if kept >= self.code {
+            return;
+        }
+        let at = self.write.at.as_ptr().wrapping_add(kept);
+        // SAFETY: within the shared mapping; no code there is entered before it is written anew.
+        let _ = unsafe { madvise(at.cast(), self.code - kept, Advice::LinuxRemove) };
     }
 
     /// Writes a slot.

@@ -15,6 +15,7 @@ fn host_has(insn: &Instruction) -> bool {
         CpuidFeature::SSE3 => std::arch::is_x86_feature_detected!("sse3"),
         CpuidFeature::SSSE3 => std::arch::is_x86_feature_detected!("ssse3"),
         CpuidFeature::SSE4_1 => std::arch::is_x86_feature_detected!("sse4.1"),
+        CpuidFeature::SSE4_2 => std::arch::is_x86_feature_detected!("sse4.2"),
         _ => false,
     })
 }
@@ -148,6 +149,9 @@ fn is_exact(mnemonic: Mnemonic) -> bool {
             | M::Pmovzxwq
             | M::Pmovzxdq
             | M::Pcmpeqq
+            | M::Pcmpgtq
+            // Its index goes to ECX, which is the host's own.
+            | M::Pcmpistri
     )
 }
 
@@ -185,7 +189,11 @@ impl Builder<'_> {
             }
             let loose = matches!(
                 insn.mnemonic(),
-                Mnemonic::Movdqu | Mnemonic::Movups | Mnemonic::Movupd | Mnemonic::Lddqu
+                Mnemonic::Movdqu
+                    | Mnemonic::Movups
+                    | Mnemonic::Movupd
+                    | Mnemonic::Lddqu
+                    | Mnemonic::Pcmpistri
             );
             self.clobber_flags();
             self.linear(insn)?;

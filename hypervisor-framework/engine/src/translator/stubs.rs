@@ -6,21 +6,25 @@ use std::mem::offset_of;
 use super::context::{exit, field};
 use super::emitter::host::{RAX, RBP, RDI, RDX, RSI, RSP};
 use super::emitter::{At, Emitter, condition, group, opcode};
+use super::memory::{FETCH, HOST, emit_tlb_entry};
 use super::registers::{HOMES, Home, spilled};
 use crate::cpu::Cpu;
+use crate::cpu::flags::Flags;
 
 /// log2 of the entries of a jump table.
 pub(super) const JUMP_BITS: u32 = 13;
 /// log2 of the bytes of an entry.
-const ENTRY_BITS: u8 = 5;
+const ENTRY_BITS: u8 = 4;
 const _: () = assert!(size_of::<super::context::Jump>() == 1 << ENTRY_BITS);
 
 /// Offsets within [`Cpu`].
 pub(super) mod state {
-    use super::{Cpu, offset_of};
+    use super::{Cpu, Flags, offset_of};
     pub(crate) const REGS: i32 = offset_of!(Cpu, regs) as i32;
     pub(crate) const RIP: i32 = offset_of!(Cpu, rip) as i32;
     pub(crate) const XMM: i32 = offset_of!(Cpu, xmm) as i32;
+    pub(crate) const CPL: i32 = offset_of!(Cpu, cpl) as i32;
+    pub(crate) const SYSTEM_FLAGS: i32 = (offset_of!(Cpu, flags) + offset_of!(Flags, system)) as i32;
     pub(crate) const FPU_BLOCKED: i32 = offset_of!(Cpu, fpu_blocked) as i32;
 }
 
@@ -53,15 +57,21 @@ fn register(number: usize) -> At {
     At::Base(RBP, state::REGS + 8 * number as i32)
 }
 
-/// The index of a linear address in a jump table.
-pub(super) fn jump_index(linear: u64) -> usize {
-    ((linear ^ linear >> 12) & ((1 << JUMP_BITS) - 1)) as usize
+/// The index of a host address in a jump table.
+pub(super) fn jump_index(host: u64) -> usize {
+    ((host ^ host >> 12) & ((1 << JUMP_BITS) - 1)) as usize
 }
 
 /// Goes to the block at RAX if a jump table knows it; answers the branches taken if not, behind which RAX and RBP are
 /// lost and `target` holds the address.
 pub(super) fn emit_lookup(e: &mut Emitter, user: usize, commit: impl FnOnce(&mut Emitter)) -> [usize; 2] {
     e.store(RAX, context(field::TARGET));
+    emit_tlb_entry(e);
+    // On a hit the offset in the page is left, and becomes the host address.
+    e.memory(true, opcode::XOR, RAX, At::Base(RBP, FETCH));
+    e.immediate(true, group::CMP, RAX, 0xfff);
+    let unknown = e.branch_if(condition::ABOVE);
+    e.memory(true, opcode::ADD, RAX, At::Base(RBP, HOST));
     e.registers(false, opcode::LOAD, RBP, RAX);
     e.shift(false, group::SHR, RBP, 12);
     e.registers(false, opcode::XOR, RBP, RAX);
@@ -70,15 +80,12 @@ pub(super) fn emit_lookup(e: &mut Emitter, user: usize, commit: impl FnOnce(&mut
     e.memory(true, opcode::ADD, RBP, context(field::JUMPS + 8 * user as i32));
     e.memory(true, opcode::CMP, RAX, At::Base(RBP, 0));
     let other = e.branch_if(condition::NOT_EQUAL);
-    e.load(RAX, context(field::GENERATIONS + 8 * user as i32));
-    e.memory(true, opcode::CMP, RAX, At::Base(RBP, 8));
-    let old = e.branch_if(condition::NOT_EQUAL);
     commit(e);
-    e.load(RAX, At::Base(RBP, 0));
+    e.load(RAX, context(field::TARGET));
     e.immediate(true, group::AND, RAX, -4096);
     e.store(RAX, context(field::PAGE));
-    e.jump_memory(At::Base(RBP, 16));
-    [other, old]
+    e.jump_memory(At::Base(RBP, 8));
+    [unknown, other]
 }
 
 /// Branches if something is pending. RBP and flags are lost.
@@ -210,10 +217,16 @@ pub(super) fn emit(e: &mut Emitter) -> Stubs {
     e.copy(RSP, RBP);
     e.memory(false, opcode::STORE, RAX, context(field::EXIT));
     e.immediate(false, group::CMP, RAX, exit::STOP as i32);
-    e.jump_if(condition::ABOVE_OR_EQUAL, out);
+    let unusual = e.branch_if(condition::ABOVE_OR_EQUAL);
     load_registers(e);
     // push [BACK]; ret
     e.memory(false, &[0xff], 6, context(field::BACK));
     e.byte(0xc3);
+    e.land(unusual);
+    e.immediate(false, group::CMP, RAX, exit::GO_ON[0] as i32);
+    e.jump_if(condition::BELOW, out);
+    load_registers(e);
+    e.jump_if(condition::EQUAL, stubs.after[0]);
+    e.jump(stubs.after[1]);
     stubs
 }

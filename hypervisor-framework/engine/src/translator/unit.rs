@@ -13,6 +13,9 @@ use crate::block::Op;
 pub(super) const ARITHMETIC: u32 =
     RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::AF | RflagsBits::CF | RflagsBits::PF;
 
+/// Blocks begin at multiples of it, bytes.
+const ALIGNMENT: usize = 16;
+
 /// The instruction, or this form of it, is the interpreter's.
 pub(super) struct Unsupported;
 
@@ -39,7 +42,8 @@ pub(super) enum Back {
 
 /// A call of the interpreter out of line: for accesses the TLB does not know.
 struct Slow {
-    branches: Vec<usize>,
+    /// Its branches in [`Builder::landings`]: first, count.
+    branches: (usize, usize),
     ops: (usize, usize),
     sync: bool,
     vectors: Vectors,
@@ -49,7 +53,7 @@ struct Slow {
 /// A way out of a block, out of line.
 pub(super) enum Leave {
     /// Through the slot or inline cache (odd) `link`; the slot points here first.
-    Find { branch: Option<usize>, link: u64, offset: i32 },
+    Find { branches: [Option<usize>; 2], link: u64, offset: i32 },
     /// Something is pending.
     Look { branch: usize, offset: i32 },
     /// To [`Stubs::lookup`], in RAX or `target`.
@@ -66,9 +70,40 @@ pub(super) struct Source<'a> {
     pub(super) user: bool,
 }
 
+/// Buffers that one translation leaves to the next.
+#[derive(Default)]
+pub(super) struct Buffers {
+    pub(super) bytes: Vec<u8>,
+    /// The code out of line.
+    pub(super) cold: Vec<u8>,
+    branches: Vec<usize>,
+    landings: Vec<usize>,
+    slow: Vec<Slow>,
+    leaves: Vec<Leave>,
+    /// Slots and what they hold first.
+    pub(super) slots: Vec<(u64, u64)>,
+    /// Inline caches made.
+    pub(super) caches: Vec<u64>,
+}
+
+impl Buffers {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.cold.clear();
+        self.branches.clear();
+        self.landings.clear();
+        self.slow.clear();
+        self.leaves.clear();
+        self.slots.clear();
+        self.caches.clear();
+    }
+}
+
 /// A block being translated.
 pub(super) struct Builder<'a> {
     pub(super) e: Emitter,
+    /// What is seldom run, elsewhere, so that what is often run lies close together.
+    cold: Emitter,
     pub(super) encoder: &'a mut Encoder,
     pub(super) stubs: &'a Stubs,
     pub(super) source: Source<'a>,
@@ -80,6 +115,8 @@ pub(super) struct Builder<'a> {
     pub(super) branches: Vec<usize>,
     /// The micro-ops of the current instruction: first, count.
     pub(super) ops: (usize, usize),
+    /// Branches to slow paths of the instructions before.
+    landings: Vec<usize>,
     slow: Vec<Slow>,
     pub(super) leaves: Vec<Leave>,
     /// Address of the next free slot.
@@ -91,45 +128,45 @@ pub(super) struct Builder<'a> {
     /// Interpreted instructions not yet emitted: first micro-op, count, whether they touch flags.
     deferred: Option<(usize, usize, bool)>,
     unit: u64,
-    entry: usize,
 }
 
 /// What came of it.
 pub(super) struct Made {
-    pub(super) bytes: Vec<u8>,
-    /// Offsets in `bytes`: where the block is entered, and where once its code was overwritten.
-    pub(super) entry: usize,
-    pub(super) gone: usize,
-    pub(super) slots: Vec<(u64, u64)>,
-    pub(super) caches: Vec<u64>,
+    pub(super) buffers: Buffers,
+    /// Where the block goes once its code was overwritten.
+    pub(super) gone: u64,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(
-        address: u64,
+        (address, cold): (u64, u64),
         slot: u64,
         encoder: &'a mut Encoder,
         stubs: &'a Stubs,
         source: Source<'a>,
+        mut buffers: Buffers,
     ) -> Self {
+        buffers.clear();
+        let Buffers { bytes, cold: cold_bytes, branches, landings, slow, leaves, slots, caches } = buffers;
         Self {
-            e: Emitter::new(address),
+            e: Emitter { bytes, address },
+            cold: Emitter { bytes: cold_bytes, address: cold },
             encoder,
             stubs,
             source,
             user: usize::from(source.user),
             flags: Flags::Memory,
             vectors: Vectors::default(),
-            branches: Vec::new(),
+            branches,
             ops: (0, 0),
-            slow: Vec::new(),
-            leaves: Vec::new(),
+            landings,
+            slow,
+            leaves,
             slot,
-            slots: Vec::new(),
-            caches: Vec::new(),
+            slots,
+            caches,
             deferred: None,
-            unit: address,
-            entry: 0,
+            unit: cold,
         }
     }
 
@@ -141,28 +178,40 @@ impl<'a> Builder<'a> {
             offset: self.source.offset,
             instructions: instructions as u16,
         };
-        self.e.raw(&(unit.ops as u64).to_le_bytes());
-        self.e.raw(&unit.len.to_le_bytes());
-        self.e.raw(&unit.offset.to_le_bytes());
-        self.e.raw(&unit.instructions.to_le_bytes());
-        self.entry = self.e.here();
+        self.cold.raw(&(unit.ops as u64).to_le_bytes());
+        self.cold.raw(&unit.len.to_le_bytes());
+        self.cold.raw(&unit.offset.to_le_bytes());
+        self.cold.raw(&unit.instructions.to_le_bytes());
         self.e.memory_immediate(false, group::SUB, context(field::BUDGET), instructions as i8);
         let spent = self.e.branch_if(condition::SIGN);
 
         self.instructions(instructions);
 
-        self.e.land(spent);
+        while !self.e.here().is_multiple_of(ALIGNMENT) {
+            self.e.byte(0xcc);
+        }
+        std::mem::swap(&mut self.e, &mut self.cold);
+        self.land(spent);
         self.e.memory_immediate(false, group::ADD, context(field::BUDGET), instructions as i8);
         self.e.store_immediate(false, context(field::OFFSET), i32::from(self.source.offset));
         self.e.jump(self.stubs.look);
-        let gone = self.e.here();
+        let gone = self.e.address_here();
         self.e.constant(RAX, u64::from(self.source.offset));
         self.e.jump(self.stubs.gone[self.user]);
         self.out_of_line();
-        while !self.e.here().is_multiple_of(16) {
+        // A unit is read as what it is.
+        while !self.e.here().is_multiple_of(align_of::<Unit>()) {
             self.e.byte(0xcc);
         }
-        Made { bytes: self.e.bytes, entry: self.entry, gone, slots: self.slots, caches: self.caches }
+        let Self { e: cold, cold: e, branches, landings, slow, leaves, slots, caches, .. } = self;
+        let (bytes, cold) = (e.bytes, cold.bytes);
+        Made { buffers: Buffers { bytes, cold, branches, landings, slow, leaves, slots, caches }, gone }
+    }
+
+    /// Makes a branch of the block's code lead here, out of line.
+    fn land(&mut self, branch: usize) {
+        let here = self.e.address_here();
+        self.cold.land_at(branch, here);
     }
 
     fn instructions(&mut self, instructions: u32) {
@@ -281,14 +330,16 @@ impl<'a> Builder<'a> {
         if self.branches.is_empty() {
             return;
         }
-        let branches = std::mem::take(&mut self.branches);
+        let branches = (self.landings.len(), self.branches.len());
+        self.landings.append(&mut self.branches);
         self.slow.push(Slow { branches, ops: self.ops, sync, vectors, back });
     }
 
     fn out_of_line(&mut self) {
-        for slow in std::mem::take(&mut self.slow) {
-            for branch in &slow.branches {
-                self.e.land(*branch);
+        let (slows, leaves) = (std::mem::take(&mut self.slow), std::mem::take(&mut self.leaves));
+        for slow in &slows {
+            for branch in self.landings.iter().skip(slow.branches.0).take(slow.branches.1) {
+                self.cold.land_at(*branch, self.e.address_here());
             }
             self.vectors = slow.vectors;
             self.write_back_vectors();
@@ -299,35 +350,35 @@ impl<'a> Builder<'a> {
                     if flags {
                         self.emit_load_flags();
                     }
-                    self.e.jump_back(at);
+                    self.e.jump(self.cold.address + at as u64);
                 }
                 Back::End => self.e.jump(self.stubs.after[self.user]),
             }
         }
-        for leave in std::mem::take(&mut self.leaves) {
-            match leave {
-                Leave::Find { branch, link, offset } => {
-                    if let Some(branch) = branch {
-                        self.e.land(branch);
-                    } else {
+        for leave in &leaves {
+            match *leave {
+                Leave::Find { branches, link, offset } => {
+                    if link & 1 == 0 {
                         self.slots.push((link, self.e.address_here()));
                     }
+                    branches.into_iter().flatten().for_each(|branch| self.land(branch));
                     self.e.lea(RAX, At::Near(link));
                     self.e.store(RAX, context(field::LINK));
                     self.e.store_immediate(false, context(field::OFFSET), offset);
                     self.e.jump(self.stubs.find);
                 }
                 Leave::Look { branch, offset } => {
-                    self.e.land(branch);
+                    self.land(branch);
                     self.e.store_immediate(false, context(field::OFFSET), offset);
                     self.e.jump(self.stubs.look);
                 }
                 Leave::FindTarget { branch } => {
-                    self.e.land(branch);
+                    self.land(branch);
                     self.e.load(RAX, context(field::TARGET));
                     self.e.jump(self.stubs.lookup[self.user]);
                 }
             }
         }
+        (self.slow, self.leaves) = (slows, leaves);
     }
 }
