@@ -25,6 +25,7 @@ const CACHE_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
 /// The software engine's options.
 pub(crate) fn engine_options(text: &str) -> Parsed<EngineOptions> {
     let mut options = EngineOptions::default();
+    let (mut counted, mut seed) = (false, None);
     for part in text.split(',').filter(|part| !part.is_empty()) {
         match part.split_once('=') {
             Some(("jit", "on")) => options.jit = true,
@@ -39,9 +40,21 @@ pub(crate) fn engine_options(text: &str) -> Parsed<EngineOptions> {
                 }
                 options.cache_bytes = bytes as usize;
             }
-            _ => return Err(format!("{part}: not one of jit=on|off, threshold=N, cache=SIZE")),
+            Some(("clock", "host")) => counted = false,
+            Some(("clock", "virtual")) => counted = true,
+            Some(("seed", number)) => {
+                seed = Some(number.parse().map_err(|_| format!("seed={number}: not a number"))?);
+            }
+            _ => {
+                let known = "jit=on|off, threshold=N, cache=SIZE, clock=host|virtual, seed=N";
+                return Err(format!("{part}: not one of {known}"));
+            }
         }
     }
+    if seed.is_some() && !counted {
+        return Err("seed: needs clock=virtual".to_owned());
+    }
+    options.seed = counted.then(|| seed.unwrap_or(0));
     Ok(options)
 }
 

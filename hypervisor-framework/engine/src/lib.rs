@@ -14,6 +14,7 @@ mod intercept;
 mod memory;
 mod mmu;
 mod os;
+mod sequence;
 
 pub use cpu::control::PHYSICAL_ADDRESS_BITS;
 pub use cpu::segment::{DescriptorTable, Segment, SegmentRegister};
@@ -26,3 +27,4 @@ pub use exit::{
 pub use instructions::x87::XsaveImageError;
 pub use intercept::{Controls, Intercepts, MsrRight};
 pub use memory::{HostRegion, MapError, PhysicalMemory, Rights, WriteWatch};
+pub use sequence::Sequence;

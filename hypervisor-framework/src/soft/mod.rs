@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::TimeSource;
 
-pub use engine::EngineOptions;
+pub use engine::{EngineOptions, Sequence};
 
 pub use quirks::Quirks;
 

@@ -276,6 +276,13 @@ impl Vcpu for SoftVcpu {
         self.enter(CALL, Entry::Until(deadline))
     }
 
+    fn run_for(&mut self, instructions: u64) -> Result<u32> {
+        const CALL: &str = "run_for";
+        self.owned(CALL)?;
+        let count = self.state.engine.cpu.instructions().saturating_add(instructions);
+        self.enter(CALL, Entry::To(count))
+    }
+
     fn instructions_retired(&self) -> Option<u64> {
         Some(self.state.engine.cpu.instructions())
     }
