@@ -45,14 +45,20 @@ pub(crate) fn engine_options(text: &str) -> Parsed<EngineOptions> {
             Some(("seed", number)) => {
                 seed = Some(number.parse().map_err(|_| format!("seed={number}: not a number"))?);
             }
+            Some(("check", count)) => {
+                let every = count.parse().map_err(|_| format!("check={count}: not a number"))?;
+                options.check = Some(every);
+            }
             _ => {
-                let known = "jit=on|off, threshold=N, cache=SIZE, clock=host|virtual, seed=N";
+                let known = "jit=on|off, threshold=N, cache=SIZE, clock=host|virtual, seed=N, check=N";
                 return Err(format!("{part}: not one of {known}"));
             }
         }
     }
-    if seed.is_some() && !counted {
-        return Err("seed: needs clock=virtual".to_owned());
+    for (name, given) in [("seed", seed.is_some()), ("check", options.check.is_some())] {
+        if given && !counted {
+            return Err(format!("{name}: needs clock=virtual"));
+        }
     }
     options.seed = counted.then(|| seed.unwrap_or(0));
     Ok(options)

@@ -29,11 +29,14 @@ pub struct EngineOptions {
     pub cache_bytes: usize,
     /// What RDRAND and RDSEED answer follows from this number; `None` takes the host's randomness.
     pub seed: Option<u64>,
+    /// Every so many instructions the CPU's state is compared with that of an interpreter beside it. Only for callers
+    /// that bound runs by counts.
+    pub check: Option<u64>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { jit: true, threshold: 1, cache_bytes: 64 << 20, seed: None }
+        Self { jit: true, threshold: 1, cache_bytes: 64 << 20, seed: None, check: None }
     }
 }
 
@@ -400,6 +403,7 @@ impl Engine {
             let flow =
                 block.ops.split_first().map_or(Flow::Stop, |(op, rest)| (op.exec)(&mut self.cpu, op, rest));
             if flow == Flow::Trap {
+                self.cpu.undo_step(step);
                 return Err(Trap);
             }
             self.cpu.instructions += u64::from(block.instructions);
@@ -424,6 +428,7 @@ impl Engine {
     /// After a block of one instruction: shadows end, traps fall due.
     fn after_step(&mut self, flow: Flow, step: Step) -> Flow {
         if flow == Flow::Trap {
+            self.cpu.undo_step(step);
             return flow;
         }
         self.cpu.finish_step(step);

@@ -115,8 +115,14 @@ impl SoftVcpu {
             } else {
                 let start = Instant::now();
                 let engine = &mut self.state.engine;
-                let exit = match (entry, alarm) {
-                    (Entry::To(count), None) => engine.run_to(count),
+                let exit = match (entry, alarm, &mut self.twin, &self.vm.lockstep) {
+                    (Entry::To(count), None, Some(twin), Some(lockstep)) => {
+                        twin.run(engine, lockstep, &self.vm.memory, count).map_err(|difference| {
+                            log::error!("{difference}");
+                            Error { call, code: ReturnCode::ERROR }
+                        })?
+                    }
+                    (Entry::To(count), None, ..) => engine.run_to(count),
                     _ => engine.run(alarm.map(|alarm| alarm.at)),
                 };
                 self.in_guest = self.in_guest.saturating_add(start.elapsed());

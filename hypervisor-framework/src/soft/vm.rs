@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use engine::{Engine, EngineOptions, TimeSource};
 
 use super::kick::Kick;
+use super::lockstep::{Lockstep, Twin};
 use super::memory::Memory;
 use super::vcpu::SoftVcpu;
 use super::{Quirks, capability};
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     /// What `hv_vm_sync_tsc` made of the guest's TSC: guest = clock + this.
     pub(super) tsc_offset: AtomicI64,
     vcpus: Mutex<Vcpus>,
+    /// Where CPUs are checked.
+    pub(super) lockstep: Option<Lockstep>,
     /// Tickets given out.
     tickets: AtomicU64,
     /// The provider's count of VMs.
@@ -61,6 +64,7 @@ impl SoftVm {
             memory,
             tsc_offset: AtomicI64::new(0),
             vcpus: Mutex::default(),
+            lockstep: options.check.map(|_| Lockstep::default()),
             tickets: AtomicU64::new(0),
             count,
         }))
@@ -148,8 +152,16 @@ impl VcpuTicket for Ticket {
         let mut options = self.vm.options;
         options.seed = options.seed.map(|seed| seed ^ self.number << 32);
         let engine = Engine::with_options(self.vm.memory.engine(), Arc::clone(&self.vm.clock), options);
+        let twin = match (&self.vm.lockstep, options.check) {
+            (Some(lockstep), Some(every)) => {
+                Some(Twin::new(lockstep, Arc::clone(&self.vm.clock), options, every))
+            }
+            _ => None,
+        };
         let code = ReturnCode::NO_RESOURCES;
         let (id, kick) = self.vm.add(&engine).ok_or(Error { call: "hv_vcpu_create", code })?;
-        Ok(Box::new(SoftVcpu::new(self.vm, id, kick, engine, self.options)))
+        let mut vcpu = SoftVcpu::new(self.vm, id, kick, engine, self.options);
+        vcpu.twin = twin;
+        Ok(Box::new(vcpu))
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod control;
 pub(crate) mod descriptor;
 pub(crate) mod flags;
 pub(crate) mod segment;
+pub(crate) mod snapshot;
 mod stack;
 mod state;
 mod trap;
