@@ -119,7 +119,7 @@ impl Machine {
             word(
                 self,
                 TABLES + 0x3000 + page / 0x1000 * 8,
-                rights(page) & PRESENT | page as u64 * u64::from(rights(page) != 0),
+                if rights(page) == 0 { 0 } else { page as u64 | rights(page) },
             );
         }
         // Code and data of the supervisor, data and code of the user, the task.

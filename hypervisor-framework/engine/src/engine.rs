@@ -167,11 +167,13 @@ impl Engine {
         }
         let mut clock_at = self.cpu.instructions;
         loop {
+            // An instruction that repeats may have done a part.
+            let halfway = self.cpu.step_next;
             if let Some(exit) = self.boundary() {
                 return exit;
             }
             let left = bounds.last.saturating_sub(self.cpu.instructions);
-            if left == 0 || self.cpu.instructions >= bounds.about {
+            if left == 0 || self.cpu.instructions >= bounds.about && !halfway {
                 return self.exit(Reason::Deadline, 0);
             }
             if left < MAX_INSTRUCTIONS as u64 {
