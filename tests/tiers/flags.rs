@@ -2,7 +2,7 @@
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, RflagsBits};
 
-use crate::machine::Machine;
+use crate::machine::{CODE, CODE_SIZE, Machine};
 
 const CONVERT: [(u32, u64); 6] = [
     (RflagsBits::CF, 1),
@@ -28,6 +28,18 @@ fn shows_all(insn: &Instruction) -> bool {
     )
 }
 
+/// A string instruction that may overwrite code, perhaps itself: it is fetched anew wherever it next pauses, which is not
+/// the same place in the tiers.
+fn overwrites_code(machine: &Machine, insn: &Instruction) -> bool {
+    if !insn.has_rep_prefix() && !insn.has_repne_prefix() || !insn.is_string_instruction() {
+        return false;
+    }
+    let cpu = &machine.engine.cpu;
+    let reach = cpu.gpr(1).saturating_mul(8).saturating_add(8);
+    let (low, high) = (cpu.gpr(7).saturating_sub(reach), cpu.gpr(7).saturating_add(reach));
+    low < (CODE + CODE_SIZE) as u64 && high > CODE as u64
+}
+
 impl Undefined {
     /// The bits of RFLAGS that may differ.
     pub(crate) fn mask(&self) -> u64 {
@@ -40,7 +52,7 @@ impl Undefined {
     }
 
     /// Looks at the instruction that the machine is about to execute; false if it uses undefined flags, or if it may
-    /// fault, which shows them to its handler.
+    /// fault, which shows them to its handler, or if what it does is not the same everywhere for another reason.
     pub(crate) fn step(&mut self, machine: &Machine) -> bool {
         let cpu = &machine.engine.cpu;
         let bits = match machine.engine.cpu.segment(engine::SegmentRegister::Cs).access_rights >> 13 & 3 {
@@ -66,7 +78,7 @@ impl Undefined {
             || insn.is_call_near_indirect();
         let traps = cpu.rflags() & (1 << 8) != 0;
         let read = insn.rflags_read() & self.flags != 0;
-        if self.flags != 0 && (may_show || traps || read) {
+        if overwrites_code(machine, &insn) || self.flags != 0 && (may_show || traps || read) {
             return false;
         }
         // A count of 0 leaves flags as they were.

@@ -107,6 +107,12 @@ fn run(seed: u64, number: u64, tally: &mut Tally) {
         else {
             tally.void += 1;
             undefined.clear();
+            let act = random.next_u64();
+            for machine in [&mut translated, &mut interpreted] {
+                // Executes nothing, but delivers what was injected.
+                let nothing = machine.engine.run_to(0);
+                machine.go_on(&nothing, act);
+            }
             continue;
         };
         tally.instructions += translated.count() - count;
@@ -153,6 +159,6 @@ fn translated_programs_do_what_interpreted_ones_do_whenever_they_are_interrupted
     }
     println!("{tally:?}");
     assert!(one || tally.void * 3 < tally.stops, "most stops compare nothing: {tally:?}");
-    assert!(one || tally.injected * 5 > tally.stops, "interrupts are rare: {tally:?}");
+    assert!(one || tally.injected * 8 > tally.stops, "interrupts are rare: {tally:?}");
     assert!(one || tally.instructions > 20 * tally.stops, "programs do little: {tally:?}");
 }
