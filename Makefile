@@ -9,7 +9,7 @@ CMDLINE ?= console=ttyS0 quiet
 export RVMM_GUESTS := $(CURDIR)/cache/guests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-shell guests guests-all docker-guest tools build test check check-apple check-apple-types fuzz bench matrix clean
+.PHONY: help demo demo-shell lockstep same guests guests-all docker-guest tools build test check check-apple check-apple-types fuzz bench matrix clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -70,6 +70,13 @@ bench: tools guests docker-guest ## measure against QEMU's software emulation on
 	scripts/bench.py
 	scripts/bench_guest.py
 	scripts/bench_docker.py
+
+lockstep: tools guests ## boot two kernels with the interpreter beside the translator, compared all the way (minutes)
+	$(CARGO) build --locked --release -p rvmm
+	$(CARGO) test --locked -p rvmm --test kernels -- --ignored --nocapture lock_step
+
+same: build guests ## boot in counted time again and again: one outcome (COUNT=200 CPUS=1 GUEST=cloud)
+	GUEST=$(GUEST) scripts/same.sh $(or $(COUNT),200) --cpus $(or $(CPUS),1)
 
 matrix: build ## boot every guest there is with one and two vCPUs and run its checks (make guests-all first)
 	scripts/matrix.sh

@@ -137,10 +137,11 @@ pub(crate) struct BootArgs {
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub(crate) engine: Engine,
 
-    /// How the software engine executes code: jit=on|off, threshold=N, cache=SIZE, separated by commas.
+    /// How the software engine executes code: jit=on|off, threshold=N, cache=SIZE, clock=virtual, seed=N, check=N, separated by commas.
     ///
     /// A block of guest code becomes host code when it was interpreted threshold times; cache bounds that code for
-    /// each vCPU.
+    /// each vCPU. With clock=virtual the guest's time is the count of its instructions and a boot repeats exactly; what is
+    /// random follows from the seed; check=N compares with an interpreter every N instructions.
     #[arg(long, value_name = "OPTIONS", default_value = "", hide_default_value = true, value_parser = values::engine_options)]
     pub(crate) engine_opts: EngineOptions,
 

@@ -25,6 +25,7 @@ const CACHE_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
 /// The software engine's options.
 pub(crate) fn engine_options(text: &str) -> Parsed<EngineOptions> {
     let mut options = EngineOptions::default();
+    let (mut counted, mut seed) = (false, None);
     for part in text.split(',').filter(|part| !part.is_empty()) {
         match part.split_once('=') {
             Some(("jit", "on")) => options.jit = true,
@@ -39,9 +40,27 @@ pub(crate) fn engine_options(text: &str) -> Parsed<EngineOptions> {
                 }
                 options.cache_bytes = bytes as usize;
             }
-            _ => return Err(format!("{part}: not one of jit=on|off, threshold=N, cache=SIZE")),
+            Some(("clock", "host")) => counted = false,
+            Some(("clock", "virtual")) => counted = true,
+            Some(("seed", number)) => {
+                seed = Some(number.parse().map_err(|_| format!("seed={number}: not a number"))?);
+            }
+            Some(("check", count)) => {
+                let every = count.parse().map_err(|_| format!("check={count}: not a number"))?;
+                options.check = Some(every);
+            }
+            _ => {
+                let known = "jit=on|off, threshold=N, cache=SIZE, clock=host|virtual, seed=N, check=N";
+                return Err(format!("{part}: not one of {known}"));
+            }
         }
     }
+    for (name, given) in [("seed", seed.is_some()), ("check", options.check.is_some())] {
+        if given && !counted {
+            return Err(format!("{name}: needs clock=virtual"));
+        }
+    }
+    options.seed = counted.then(|| seed.unwrap_or(0));
     Ok(options)
 }
 

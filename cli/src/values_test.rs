@@ -33,7 +33,19 @@ fn engine_options_are_named_and_bounded() {
     assert_eq!((options.jit, options.threshold, options.cache_bytes), (true, 7, 16 << 20));
     assert!(!engine_options("jit=off").unwrap().jit);
     assert_eq!(engine_options("").unwrap(), EngineOptions::default());
-    for wrong in ["jit", "jit=maybe", "threshold=-1", "cache=1K", "cache=2G", "speed=11"] {
+    assert_eq!(engine_options("seed=7,clock=virtual").unwrap().seed, Some(7));
+    assert_eq!(engine_options("clock=virtual").unwrap().seed, Some(0));
+    for wrong in [
+        "jit",
+        "jit=maybe",
+        "clock=sun",
+        "seed=1",
+        "seed=x",
+        "threshold=-1",
+        "cache=1K",
+        "cache=2G",
+        "speed=11",
+    ] {
         assert!(engine_options(wrong).unwrap_err().contains(wrong.split('=').next().unwrap()));
     }
 }

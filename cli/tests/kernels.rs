@@ -11,6 +11,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use session::Session;
@@ -129,6 +130,58 @@ fn expect_ends_at_the_prompt() {
     let output = booter.boot(&["--expect", "^rvmm:~# "]);
     assert_code(&output, 0);
     assert_eq!(report(&output)["stop"]["reason"], "expect_matched");
+}
+
+/// The number of instructions and the console of a boot whose time is counted.
+fn counted(booter: &Booter, options: &str, flags: &[&str]) -> (u64, String) {
+    let options = format!("clock=virtual,{options}");
+    let output = booter.boot(&[&["--engine", "soft", "--engine-opts", &options], flags].concat());
+    assert_code(&output, 0);
+    (report(&output)["guest_instructions"].as_u64().unwrap(), console(&output))
+}
+
+#[test]
+fn a_boot_in_counted_time_repeats_itself_in_both_tiers() {
+    let Some(booter) = booter("cloud") else { return };
+    let flags = ["--append", "rvmm.poweroff"];
+    let first = counted(&booter, "seed=7", &flags);
+    assert!(first.1.contains("rvmm: /init reached"), "{}", first.1);
+    assert_eq!(counted(&booter, "seed=7", &flags), first);
+    assert_eq!(counted(&booter, "seed=7,jit=off", &flags), first);
+    assert_ne!(counted(&booter, "seed=8", &flags).0, first.0, "the seed is used");
+}
+
+#[test]
+fn a_boot_in_counted_time_repeats_itself_with_two_cpus() {
+    let Some(booter) = booter("cloud") else { return };
+    let flags = ["--cpus", "2", "--append", "rvmm.selftest"];
+    let first = counted(&booter, "seed=1", &flags);
+    assert!(first.1.contains("rvmm: selftest passed"), "{}", first.1);
+    assert_eq!(counted(&booter, "seed=1", &flags), first);
+}
+
+#[test]
+fn a_minute_of_counted_sleep_is_over_at_once() {
+    let Some(booter) = booter("cloud") else { return };
+    let sleeper = "rdinit=/bin/busybox -- sh -c \"date; sleep 60; date; poweroff -f\"";
+    let started = Instant::now();
+    let (_, text) = counted(&booter, "", &["--append", sleeper]);
+    let lasted = started.elapsed();
+    assert!(text.contains("00:00:0") && text.contains("00:01:0"), "{text}");
+    assert!(lasted < Duration::from_secs(45), "{lasted:?}");
+}
+
+/// The interpreter beside the translator through a whole boot; `make lockstep` runs it.
+#[test]
+#[ignore = "takes minutes"]
+fn boots_in_lock_step_show_no_difference() {
+    for name in ["cloud", "generic"] {
+        let Some(booter) = booter(name) else { return };
+        let flags = ["--memory", "256M", "--timeout", "30m", "--append", "rvmm.poweroff"];
+        let (instructions, text) = counted(&booter, "check=200", &flags);
+        assert!(text.contains("rvmm: /init reached"), "{text}");
+        println!("{name}: {instructions} instructions");
+    }
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl Guest {
         let memory = PhysicalMemory::new();
         memory.map(&ram, 0, 0, SIZE, Rights { read: true, write: true, execute: true }).unwrap();
         let jit = tier == Tier::Translator;
-        let options = EngineOptions { jit, threshold: 0, cache_bytes: 1 << 20 };
+        let options = EngineOptions { jit, threshold: 0, cache_bytes: 1 << 20, ..EngineOptions::default() };
         let engine = Engine::with_options(&memory, Arc::new(NoTime), options);
         let mut guest = Self { engine, ram };
         guest.make_tables();

@@ -26,6 +26,8 @@ pub struct Engine {
     pub name: &'static str,
     /// Why this one, for people.
     pub why: String,
+    /// The guest's time is the count of its instructions, and what is random follows from this number.
+    pub seed: Option<u64>,
 }
 
 impl Engine {
@@ -41,6 +43,9 @@ pub enum EngineError {
     /// `hvf` was asked for.
     #[error("engine hvf is not available: {0}")]
     NoFramework(#[from] Unavailable),
+    /// Counted time was asked for, and an engine that cannot count.
+    #[error("clock=virtual needs the software engine: hvf does not count instructions")]
+    CannotCount,
 }
 
 /// Chooses a provider with the software engine's defaults; see [`select_with`].
@@ -56,11 +61,18 @@ pub fn select(choice: EngineChoice) -> Result<Engine, EngineError> {
 /// # Errors
 /// [`EngineError`] says why there is none.
 pub fn select_with(choice: EngineChoice, options: EngineOptions) -> Result<Engine, EngineError> {
-    let soft =
-        |why: String| Engine { hypervisor: Arc::new(Soft::default().with_engine(options)), name: SOFT, why };
-    let native = |hypervisor, why: &str| Engine { hypervisor, name: HVF, why: why.to_owned() };
+    let seed = options.seed;
+    let soft = |why: String| Engine {
+        hypervisor: Arc::new(Soft::default().with_engine(options)),
+        name: SOFT,
+        why,
+        seed,
+    };
+    let native = |hypervisor, why: &str| Engine { hypervisor, name: HVF, why: why.to_owned(), seed: None };
     match choice {
         EngineChoice::Soft => Ok(soft("asked for".to_owned())),
+        EngineChoice::Hvf if seed.is_some() => Err(EngineError::CannotCount),
+        EngineChoice::Auto if seed.is_some() => Ok(soft("clock=virtual counts instructions".to_owned())),
         EngineChoice::Hvf => Ok(native(native::x86_64_hypervisor()?, "asked for")),
         EngineChoice::Auto => Ok(match native::x86_64_hypervisor() {
             Ok(hypervisor) => native(hypervisor, "Hypervisor.framework runs x86_64 guests on this host"),

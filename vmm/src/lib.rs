@@ -8,6 +8,7 @@
 //! There is no state outside a [`Machine`]: a process may have several with the software engine, one after the other with
 //! Hypervisor.framework, which allows one VM per process.
 
+mod clock;
 pub mod config;
 pub mod console;
 pub mod engine;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::TimeSource;
-use crate::block::{BlockCache, BlockId, Flow, MAX_INSTRUCTIONS, NO_BLOCK, build};
+use crate::block::{BlockCache, BlockId, Flow, MAX_INSTRUCTIONS, NO_BLOCK, build, instructions_before};
 use crate::cpu::control::Mode;
 use crate::cpu::flags::bit;
 use crate::cpu::{Cpu, Interruptibility, Trap, slot};
@@ -13,6 +12,7 @@ use crate::exit::{Access, Exit, Reason};
 use crate::intercept::Controls;
 use crate::memory::{Mailbox, Message, PAGE_SIZE, PhysicalMemory, pending};
 use crate::os::{Code, Left, Translator};
+use crate::{Sequence, TimeSource};
 
 /// Guest instructions between looks at the clock.
 const CLOCK_INTERVAL: u64 = 20_000;
@@ -26,11 +26,36 @@ pub struct EngineOptions {
     pub threshold: u32,
     /// Bytes of host code kept; when they are full, all is dropped.
     pub cache_bytes: usize,
+    /// What RDRAND and RDSEED answer follows from this number; `None` takes the host's randomness.
+    pub seed: Option<u64>,
+    /// Every so many instructions the CPU's state is compared with that of an interpreter beside it. Only for callers
+    /// that bound runs by counts.
+    pub check: Option<u64>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { jit: true, threshold: 16, cache_bytes: 32 << 20 }
+        Self { jit: true, threshold: 16, cache_bytes: 32 << 20, seed: None, check: None }
+    }
+}
+
+/// When a run ends by itself.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Looked at every few microseconds of guest work.
+    deadline: Option<Instant>,
+    /// Never passed: a count of instructions since the CPU was made.
+    last: u64,
+    /// The run ends at the first block end from this count on.
+    about: u64,
+}
+
+impl Bounds {
+    const NONE: Self = Self { deadline: None, last: u64::MAX, about: u64::MAX };
+
+    /// The count at which blocks must not go on. What is left then is executed one by one.
+    fn look_at(&self) -> u64 {
+        self.about.min(self.last.saturating_sub(MAX_INSTRUCTIONS as u64 - 1))
     }
 }
 
@@ -84,7 +109,9 @@ impl Engine {
         if options.jit {
             cache.translator = Translator::new(options.cache_bytes);
         }
-        Self { cpu: Cpu::new(Arc::clone(memory), time), cache, threshold: options.threshold }
+        let mut cpu = Cpu::new(Arc::clone(memory), time);
+        cpu.entropy = options.seed.map(Sequence::new);
+        Self { cpu, cache, threshold: options.threshold }
     }
 
     /// What makes this CPU leave the guest.
@@ -105,14 +132,29 @@ impl Engine {
 
     /// Runs the guest until something leaves it. `deadline` is looked at every few microseconds of guest work.
     pub fn run(&mut self, deadline: Option<Instant>) -> Exit {
+        self.run_bounded(Bounds { deadline, ..Bounds::NONE })
+    }
+
+    /// Runs the guest until something leaves it, or [`Cpu::instructions`] is exactly `count`: that is
+    /// [`Reason::Deadline`].
+    pub fn run_to(&mut self, count: u64) -> Exit {
+        self.run_bounded(Bounds { last: count, ..Bounds::NONE })
+    }
+
+    /// As [`Self::run_to`], but may stop at the first block end from `about` on.
+    pub fn run_about(&mut self, about: u64, count: u64) -> Exit {
+        self.run_bounded(Bounds { deadline: None, last: count, about })
+    }
+
+    fn run_bounded(&mut self, bounds: Bounds) -> Exit {
         let mailbox = Arc::clone(&self.cpu.mailbox);
         mailbox.set_in_guest(true);
-        let exit = self.run_inside(deadline);
+        let exit = self.run_inside(bounds);
         mailbox.set_in_guest(false);
         exit
     }
 
-    fn run_inside(&mut self, deadline: Option<Instant>) -> Exit {
+    fn run_inside(&mut self, bounds: Bounds) -> Exit {
         self.cpu.delivering = None;
         self.cpu.nmi_unblocked_by_iret = false;
         self.serve_mail();
@@ -124,10 +166,20 @@ impl Engine {
         }
         let mut clock_at = self.cpu.instructions;
         loop {
+            // An instruction that repeats may have done a part.
+            let halfway = self.cpu.step_next;
             if let Some(exit) = self.boundary() {
                 return exit;
             }
-            if let Some(deadline) = deadline
+            let left = bounds.last.saturating_sub(self.cpu.instructions);
+            if left == 0 || self.cpu.instructions >= bounds.about && !halfway {
+                return self.exit(Reason::Deadline, 0);
+            }
+            if left < MAX_INSTRUCTIONS as u64 {
+                // A block might be longer than what is left.
+                self.cpu.mode.0 |= Mode::SINGLE;
+            }
+            if let Some(deadline) = bounds.deadline
                 && self.cpu.instructions >= clock_at
             {
                 if Instant::now() >= deadline {
@@ -135,8 +187,8 @@ impl Engine {
                 }
                 clock_at = self.cpu.instructions + CLOCK_INTERVAL;
             }
-            let look_at = if deadline.is_some() { clock_at } else { u64::MAX };
-            let flow = self.run_blocks(look_at);
+            let look_at = if bounds.deadline.is_some() { clock_at } else { u64::MAX };
+            let flow = self.run_blocks(look_at.min(bounds.look_at()));
             if flow == Flow::Trap
                 && let Some(exit) = self.cpu.take_trap()
             {
@@ -261,8 +313,9 @@ impl Engine {
     /// Runs host code until it needs a block that it does not know: that block; or how it ended.
     fn run_code(&mut self, code: Code, look_at: u64) -> Result<BlockId, Flow> {
         let Some(translator) = &mut self.cache.translator else { return Err(Flow::Stop) };
-        // One block is always run.
-        let budget = look_at.saturating_sub(self.cpu.instructions).max(MAX_INSTRUCTIONS as u64);
+        // One block is always run; where a count must not be passed, more than a block is left.
+        let budget =
+            look_at.saturating_sub(self.cpu.instructions).saturating_add(MAX_INSTRUCTIONS as u64 - 1);
         let (left, executed) = translator.run(&mut self.cpu, code, budget);
         self.cpu.instructions += executed;
         let link = match left {
@@ -301,8 +354,7 @@ impl Engine {
             None => Flow::Stop,
         };
         if flow == Flow::Trap {
-            self.cpu.instructions +=
-                (block.ops.len() - self.cpu.trapped.ops_left.min(block.ops.len())) as u64;
+            self.cpu.instructions += instructions_before(&block.ops, self.cpu.trapped.start);
         } else {
             self.cpu.instructions += u64::from(block.instructions);
         }
@@ -344,6 +396,7 @@ impl Engine {
             let flow =
                 block.ops.split_first().map_or(Flow::Stop, |(op, rest)| (op.exec)(&mut self.cpu, op, rest));
             if flow == Flow::Trap {
+                self.cpu.undo_step(step);
                 return Err(Trap);
             }
             self.cpu.instructions += u64::from(block.instructions);
@@ -368,6 +421,7 @@ impl Engine {
     /// After a block of one instruction: shadows end, traps fall due.
     fn after_step(&mut self, flow: Flow, step: Step) -> Flow {
         if flow == Flow::Trap {
+            self.cpu.undo_step(step);
             return flow;
         }
         self.cpu.finish_step(step);

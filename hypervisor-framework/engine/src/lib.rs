@@ -14,9 +14,11 @@ mod intercept;
 mod memory;
 mod mmu;
 mod os;
+mod sequence;
 
 pub use cpu::control::PHYSICAL_ADDRESS_BITS;
 pub use cpu::segment::{DescriptorTable, Segment, SegmentRegister};
+pub use cpu::snapshot::{Snapshot, same_but_flags};
 pub use cpu::{Cpu, Interruptibility, Msrs, TimeSource};
 pub use engine::{Engine, EngineOptions, Kicker, Statistics};
 pub use exit::{
@@ -26,3 +28,4 @@ pub use exit::{
 pub use instructions::x87::XsaveImageError;
 pub use intercept::{Controls, Intercepts, MsrRight};
 pub use memory::{HostRegion, MapError, PhysicalMemory, Rights, WriteWatch};
+pub use sequence::Sequence;

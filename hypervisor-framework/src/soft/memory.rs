@@ -25,12 +25,14 @@ pub(super) struct Memory {
     hole: ReturnCode,
 }
 
+/// Memory at an address of the guest.
 #[derive(Debug, Clone)]
-struct Range {
-    gpa: u64,
-    size: u64,
-    backing: Arc<HostRegion>,
-    offset: usize,
+pub(super) struct Range {
+    pub(super) gpa: u64,
+    pub(super) size: u64,
+    pub(super) backing: Arc<HostRegion>,
+    /// In `backing`.
+    pub(super) offset: usize,
     flags: MemoryFlags,
     cold: bool,
 }
@@ -38,6 +40,16 @@ struct Range {
 impl Range {
     fn end(&self) -> u64 {
         self.gpa.saturating_add(self.size)
+    }
+
+    pub(super) fn rights(&self) -> Rights {
+        rights(self.flags)
+    }
+
+    /// The same memory at the same place, with the same rights?
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.gpa, self.size, self.offset, self.flags) == (other.gpa, other.size, other.offset, other.flags)
+            && Arc::ptr_eq(&self.backing, &other.backing)
     }
 
     fn overlaps(&self, gpa: u64, end: u64) -> bool {
@@ -81,6 +93,11 @@ impl Memory {
 
     pub(super) fn engine(&self) -> &Arc<PhysicalMemory> {
         &self.engine
+    }
+
+    /// All that is mapped.
+    pub(super) fn all(&self) -> Vec<Range> {
+        self.ranges().clone()
     }
 
     fn ranges(&self) -> MutexGuard<'_, Vec<Range>> {

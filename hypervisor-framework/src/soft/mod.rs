@@ -9,6 +9,7 @@
 //! vcpu ─┬─ rights      may this field have this value?
 //!       ├─ entry       the processor's checks before the guest runs
 //!       ├─ intercepts  VMX controls → what the engine lets out
+//!       ├─ lockstep    an interpreter beside the engine, compared
 //!       ├─ run         enter, leave, wait in HLT, hide or show what the framework handles
 //!       └─ exit        engine exits → exit reason, qualification and the other read-only fields
 //! ```
@@ -19,6 +20,7 @@ mod entry;
 mod exit;
 mod intercepts;
 mod kick;
+mod lockstep;
 mod memory;
 mod msr;
 mod quirks;
@@ -35,7 +37,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::TimeSource;
 
-pub use engine::EngineOptions;
+pub use engine::{EngineOptions, Sequence};
 
 pub use quirks::Quirks;
 

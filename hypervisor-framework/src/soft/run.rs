@@ -34,6 +34,15 @@ pub(super) enum Entry {
     Plain,
     /// `hv_vcpu_run_until`; `None` is forever.
     Until(Option<Instant>),
+    /// `run_for`: to this count of instructions.
+    To(u64),
+}
+
+impl Entry {
+    /// The framework deals with first touches itself.
+    fn hides_fills(self) -> bool {
+        !matches!(self, Self::Plain)
+    }
 }
 
 /// What an entry leaves to do before the guest's first instruction.
@@ -84,7 +93,7 @@ impl SoftVcpu {
         if let Err(refusal) = entry::check(&self.state) {
             return self.refuse(call, refusal);
         }
-        if matches!(entry, Entry::Until(_)) {
+        if entry.hides_fills() {
             self.vm.memory.warm_all();
         }
         let alarm = match self.load() {
@@ -105,7 +114,17 @@ impl SoftVcpu {
                 self.wait(alarm)
             } else {
                 let start = Instant::now();
-                let exit = self.state.engine.run(alarm.map(|alarm| alarm.at));
+                let engine = &mut self.state.engine;
+                let exit = match (entry, alarm, &mut self.twin, &self.vm.lockstep) {
+                    (Entry::To(count), None, Some(twin), Some(lockstep)) => {
+                        twin.run(engine, lockstep, &self.vm.memory, count).map_err(|difference| {
+                            log::error!("{difference}");
+                            Error { call, code: ReturnCode::ERROR }
+                        })?
+                    }
+                    (Entry::To(count), None, ..) => engine.run_to(count),
+                    _ => engine.run(alarm.map(|alarm| alarm.at)),
+                };
                 self.in_guest = self.in_guest.saturating_add(start.elapsed());
                 exit
             };
@@ -210,6 +229,7 @@ impl SoftVcpu {
             Entry::Until(deadline) => {
                 return deadline.map(|at| Alarm { at, reason: ExitReason::PREEMPTION_TIMER });
             }
+            Entry::To(_) => return None,
             Entry::Plain => self.preemption_timer(),
         };
         let timer = deadline.map(|at| Alarm { at, reason: ExitReason::PREEMPTION_TIMER });
@@ -271,7 +291,7 @@ impl SoftVcpu {
             Reason::Memory(violation) => {
                 // A first touch shows under plain run; a lost race with another CPU's never does.
                 let hidden = match self.vm.memory.touch(violation) {
-                    Touch::Filled => matches!(entry, Entry::Until(_)),
+                    Touch::Filled => entry.hides_fills(),
                     Touch::Allowed => true,
                     Touch::Refused => false,
                 };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::Engine;
 
 use super::kick::Kick;
+use super::lockstep::Twin;
 use super::msr::{self, MsrAccess};
 use super::run::{Entry, Random};
 use super::state::State;
@@ -22,6 +23,8 @@ pub(super) struct SoftVcpu {
     id: VcpuId,
     pub(super) kick: Arc<Kick>,
     pub(super) state: State,
+    /// Where it is checked.
+    pub(super) twin: Option<Twin>,
     options: VcpuOptions,
     msrs: MsrAccess,
     /// Guest TSC = clock + this, with [`VcpuOptions::TSC_RELATIVE`].
@@ -60,6 +63,7 @@ impl SoftVcpu {
             id,
             kick,
             state,
+            twin: None,
             options,
             msrs: MsrAccess::default(),
             tsc_relative: 0,
@@ -221,6 +225,9 @@ impl Vcpu for SoftVcpu {
     fn invalidate_tlb(&mut self) -> Result<()> {
         self.owned("hv_vcpu_invalidate_tlb")?;
         self.state.engine.cpu.flush_tlb();
+        if let Some(twin) = &mut self.twin {
+            twin.flush_tlb();
+        }
         Ok(())
     }
 
@@ -274,6 +281,13 @@ impl Vcpu for SoftVcpu {
             Deadline::At(instant) => Some(instant),
         };
         self.enter(CALL, Entry::Until(deadline))
+    }
+
+    fn run_for(&mut self, instructions: u64) -> Result<u32> {
+        const CALL: &str = "run_for";
+        self.owned(CALL)?;
+        let count = self.state.engine.cpu.instructions().saturating_add(instructions);
+        self.enter(CALL, Entry::To(count))
     }
 
     fn instructions_retired(&self) -> Option<u64> {

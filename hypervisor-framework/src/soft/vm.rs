@@ -1,12 +1,13 @@
 //! A virtual machine of the software provider.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Engine, EngineOptions, TimeSource};
 
 use super::kick::Kick;
+use super::lockstep::{Lockstep, Twin};
 use super::memory::Memory;
 use super::vcpu::SoftVcpu;
 use super::{Quirks, capability};
@@ -26,6 +27,10 @@ pub(super) struct Shared {
     /// What `hv_vm_sync_tsc` made of the guest's TSC: guest = clock + this.
     pub(super) tsc_offset: AtomicI64,
     vcpus: Mutex<Vcpus>,
+    /// Where CPUs are checked.
+    pub(super) lockstep: Option<Lockstep>,
+    /// Tickets given out.
+    tickets: AtomicU64,
     /// The provider's count of VMs.
     count: Arc<AtomicUsize>,
 }
@@ -51,8 +56,18 @@ impl SoftVm {
         count: Arc<AtomicUsize>,
     ) -> Self {
         let memory = Memory::new(&quirks);
-        let (tsc_offset, vcpus) = (AtomicI64::new(0), Mutex::default());
-        Self(Arc::new(Shared { quirks, options, clock, tsc_frequency_hz, memory, tsc_offset, vcpus, count }))
+        Self(Arc::new(Shared {
+            quirks,
+            options,
+            clock,
+            tsc_frequency_hz,
+            memory,
+            tsc_offset: AtomicI64::new(0),
+            vcpus: Mutex::default(),
+            lockstep: options.check.map(|_| Lockstep::default()),
+            tickets: AtomicU64::new(0),
+            count,
+        }))
     }
 }
 
@@ -108,7 +123,8 @@ impl Vm for SoftVm {
     }
 
     fn vcpu_ticket(&self, options: VcpuOptions) -> Result<Box<dyn VcpuTicket>> {
-        Ok(Box::new(Ticket { vm: Arc::clone(&self.0), options }))
+        let number = self.0.tickets.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(Ticket { vm: Arc::clone(&self.0), options, number }))
     }
 
     fn interrupt(&self, vcpus: &[VcpuId]) -> Result<()> {
@@ -127,14 +143,25 @@ impl Vm for SoftVm {
 struct Ticket {
     vm: Arc<Shared>,
     options: VcpuOptions,
+    /// Threads claim in any order; what differs between seeded vCPUs follows this number.
+    number: u64,
 }
 
 impl VcpuTicket for Ticket {
     fn claim(self: Box<Self>) -> Result<Box<dyn Vcpu>> {
-        let engine =
-            Engine::with_options(self.vm.memory.engine(), Arc::clone(&self.vm.clock), self.vm.options);
+        let mut options = self.vm.options;
+        options.seed = options.seed.map(|seed| seed ^ self.number << 32);
+        let engine = Engine::with_options(self.vm.memory.engine(), Arc::clone(&self.vm.clock), options);
+        let twin = match (&self.vm.lockstep, options.check) {
+            (Some(lockstep), Some(every)) => {
+                Some(Twin::new(lockstep, Arc::clone(&self.vm.clock), options, every))
+            }
+            _ => None,
+        };
         let code = ReturnCode::NO_RESOURCES;
         let (id, kick) = self.vm.add(&engine).ok_or(Error { call: "hv_vcpu_create", code })?;
-        Ok(Box::new(SoftVcpu::new(self.vm, id, kick, engine, self.options)))
+        let mut vcpu = SoftVcpu::new(self.vm, id, kick, engine, self.options);
+        vcpu.twin = twin;
+        Ok(Box::new(vcpu))
     }
 }

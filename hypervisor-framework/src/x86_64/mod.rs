@@ -176,6 +176,15 @@ pub trait Vcpu {
     /// `hv_vcpu_run_until`: returns for exits the caller must handle, a kick, or the deadline (reason 52).
     fn run_until(&mut self, deadline: Deadline) -> Result<u32>;
 
+    /// As [`Vcpu::run_until`], with a bound that is no time: reason 52 when the guest has executed this many
+    /// instructions more, exactly. For providers that count ([`Vcpu::instructions_retired`]).
+    ///
+    /// # Errors
+    /// [`crate::ReturnCode::UNSUPPORTED`] where the provider does not count.
+    fn run_for(&mut self, _instructions: u64) -> Result<u32> {
+        Err(crate::Error { call: "run_for", code: crate::ReturnCode::UNSUPPORTED })
+    }
+
     /// Guest instructions executed since creation, where the provider counts them (the software engine does).
     fn instructions_retired(&self) -> Option<u64>;
 

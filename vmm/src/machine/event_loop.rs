@@ -88,7 +88,9 @@ impl Machine {
 
     /// Looks at everything once.
     fn turn(&mut self, observer: Observer<'_>) -> Result<Option<StopReason>, MachineError> {
-        self.platform.timers.advance(self.platform.clock.now_ns());
+        if self.platform.clock.counted().is_none() {
+            self.platform.timers.advance(self.platform.clock.now_ns());
+        }
         if let Some(reason) = self.serve_console(observer) {
             return Ok(Some(reason));
         }

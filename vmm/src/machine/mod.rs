@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use boot::{AcpiConfig, InitialState};
 use devices::net::Forward;
-use devices::time::HostClock;
+use devices::time::{DeadlineListener, HostClock, ManualClock};
 use devices::virtio::balloon::BalloonHandle;
 use hypervisor_framework::x86_64::{VcpuOptions, Vm, VmOptions};
 use mio::{Poll, Token, Waker};
@@ -29,6 +29,7 @@ use mio::{Poll, Token, Waker};
 use self::peripherals::Peripherals;
 use self::signals::{Alarm, Bells, InputAlarm, Message, Signals};
 use self::threads::VcpuThread;
+use crate::clock::MachineClock;
 use crate::config::{MachineConfig, VirtioTransport};
 use crate::console::{Console, ExpectPattern, OutputQueue, OutputSink, Place};
 use crate::engine::Engine;
@@ -36,7 +37,7 @@ use crate::lifecycle::State;
 use crate::memory::GuestRam;
 use crate::report::Report;
 use crate::stop::StopReason;
-use crate::vcpu::{Doorbell, Hold, VcpuGroup};
+use crate::vcpu::{Doorbell, Hold, Turns, VcpuGroup};
 use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, Signature, Timing};
 use crate::x86_64::memory_map::memory_map;
 use crate::x86_64::platform::{self, Effects, Parts, Platform};
@@ -119,7 +120,8 @@ impl Machine {
         let poll = Poll::new().map_err(internal("event loop"))?;
         let alarm = Alarm(Arc::new(Waker::new(poll.registry(), ALARM).map_err(internal("event loop"))?));
         let (sender, messages) = mpsc::channel();
-        let Peripherals { devices, balloon, forwards } = peripherals::make(&config, &sender, &alarm)?;
+        let Peripherals { devices, balloon, forwards } =
+            peripherals::make(&config, engine.seed, &sender, &alarm)?;
         let mmio = match config.virtio {
             VirtioTransport::Mmio => mmio_places(devices.len()),
             _ => Vec::new(),
@@ -142,18 +144,27 @@ impl Machine {
         let hypervisor = &*engine.hypervisor;
         let vm = hypervisor.create_vm(VmOptions::empty()).map_err(framework)?;
         ram.map_into(&*vm)?;
-        let plan = ControlPlan::new(hypervisor).map_err(|error| MachineError::internal("engine", error))?;
+        let mut plan =
+            ControlPlan::new(hypervisor).map_err(|error| MachineError::internal("engine", error))?;
         let timing = Timing::for_tsc(hypervisor.tsc_frequency_hz().map_err(framework)?);
         let cpuid = cpuid_policy(config.cpus, timing, engine)?;
 
         let bells: Vec<_> = (0..config.cpus).map(|_| Arc::new(Doorbell::new(vm.clone()))).collect();
         let group = Arc::new(VcpuGroup::new(bells.clone(), loaded.entry));
+        let clock = Arc::new(match engine.seed {
+            None => MachineClock::Host(HostClock::new(timing.tsc_hz)),
+            Some(_) => MachineClock::Counted(ManualClock::new(timing.tsc_hz)),
+        });
+        let turns = engine.seed.map(|_| Arc::new(Turns::new(clock.clone(), bells.clone())));
+        if turns.is_some() {
+            plan = plan.counting_time();
+        }
         let signals = Arc::new(Signals { group, messages: sender, alarm: alarm.clone() });
         let queue = Arc::new(OutputQueue::default());
         let parts = Parts {
             cpus: config.cpus,
             debug_exit_port: config.debug_exit_port,
-            clock: Arc::new(HostClock::new(timing.tsc_hz)),
+            clock,
             cpuid,
             apic_timer_hz: timing.crystal_hz.into(),
             map,
@@ -161,10 +172,13 @@ impl Machine {
             devices,
             transport: config.virtio,
         };
+        // Counted time is served by the vCPUs: nobody sleeps for it.
+        let deadlines: Arc<dyn DeadlineListener> =
+            if turns.is_some() { Arc::new(()) } else { signals.clone() };
         let effects = Effects {
-            waker: Arc::new(Bells(bells)),
+            waker: Arc::new(Bells { bells, turns: turns.clone() }),
             events: signals.clone(),
-            deadlines: signals.clone(),
+            deadlines,
             serial_output: Box::new(OutputSink::new(queue.clone(), signals.clone())),
             serial_input: Box::new(InputAlarm(alarm)),
         };
@@ -189,7 +203,7 @@ impl Machine {
             addresses: Vec::new(),
             config,
         };
-        machine.start_threads(plan)?;
+        machine.start_threads(plan, turns.as_ref())?;
         Ok(machine)
     }
 
@@ -212,7 +226,7 @@ impl Machine {
     }
 
     /// Makes the vCPUs, each on its thread, and waits until all stand ready.
-    fn start_threads(&mut self, plan: ControlPlan) -> Result<(), MachineError> {
+    fn start_threads(&mut self, plan: ControlPlan, turns: Option<&Arc<Turns>>) -> Result<(), MachineError> {
         for index in 0..self.config.cpus {
             let ticket = self
                 .vm
@@ -230,6 +244,7 @@ impl Machine {
                 group: self.signals.group.clone(),
                 bell: bell.ok_or_else(|| MachineError::internal("vCPU", "no bell"))?,
                 signals: self.signals.clone(),
+                turns: turns.cloned(),
             };
             self.threads.push(thread.spawn().map_err(|error| MachineError::internal("vCPU thread", error))?);
         }

@@ -12,8 +12,10 @@ use devices::virtio::balloon::{Balloon, BalloonHandle};
 use devices::virtio::blk::Block;
 use devices::virtio::net::Net;
 use devices::virtio::p9::P9;
-use devices::virtio::rng::Rng;
+use devices::virtio::rng::{Entropy, Rng};
 use devices::virtio::vsock::Vsock;
+
+use hypervisor_framework::soft::Sequence;
 
 use super::MachineError;
 use super::signals::{Alarm, Message};
@@ -45,9 +47,24 @@ impl NetEvents for AddressNews {
     }
 }
 
-/// Makes them, in the order in which the guest is to find them. Opens what they need of the host.
+/// Parts the entropy device's bytes from other numbers of the same seed.
+const ENTROPY_DEVICE: u64 = 0x0072_6e67 << 32;
+
+/// Random bytes: the host's, or of a generator that starts with `seed`.
+fn entropy(seed: Option<u64>) -> Entropy {
+    let Some(seed) = seed else { return Box::new(|bytes| getrandom::fill(bytes).is_ok()) };
+    let mut sequence = Sequence::new(seed ^ ENTROPY_DEVICE);
+    Box::new(move |bytes| {
+        sequence.fill(bytes);
+        true
+    })
+}
+
+/// Makes them, in the order in which the guest is to find them. Opens what they need of the host. With a `seed` what is
+/// random follows from it.
 pub(super) fn make(
     config: &MachineConfig,
+    seed: Option<u64>,
     messages: &Sender<Message>,
     alarm: &Alarm,
 ) -> Result<Peripherals, MachineError> {
@@ -58,9 +75,11 @@ pub(super) fn make(
         devices.push(Box::new(Block::new(DiskImage::open(disk)?, queues)));
     }
     let news = Arc::new(AddressNews { messages: messages.clone(), alarm: alarm.clone() });
+    let mut addresses = seed.map(Sequence::new);
     for net in &config.nets {
         // Two guests on one network must differ; a host without entropy is told by everything else.
-        let mac = MacAddress::local(getrandom::u64().unwrap_or_else(|_| std::process::id().into()));
+        let random = || getrandom::u64().unwrap_or_else(|_| std::process::id().into());
+        let mac = MacAddress::local(addresses.as_mut().map_or_else(random, Sequence::next_u64));
         let open = net::open(net, mac, news.clone())?;
         made.forwards.extend(open.forwards);
         devices.push(Box::new(Net::new(open.backend, open.mac, open.mtu)));
@@ -72,7 +91,7 @@ pub(super) fn make(
         devices.push(Box::new(Vsock::new(vsock)?));
     }
     if config.rng {
-        devices.push(Box::new(Rng::new(Box::new(|bytes| getrandom::fill(bytes).is_ok()))));
+        devices.push(Box::new(Rng::new(entropy(seed))));
     }
     if config.balloon {
         let balloon = Balloon::new();

@@ -14,7 +14,7 @@ use super::handle::Reply;
 use crate::console::OutputEvents;
 use crate::lifecycle::Request;
 use crate::stop::StopReason;
-use crate::vcpu::{Doorbell, Hold, VcpuGroup};
+use crate::vcpu::{Doorbell, Hold, Turns, VcpuGroup};
 
 /// What reaches the owner's queue.
 pub(super) enum Message {
@@ -99,11 +99,17 @@ impl InputReady for InputAlarm {
 }
 
 /// Rings vCPUs for the interrupt fabric.
-pub(super) struct Bells(pub(super) Vec<Arc<Doorbell>>);
+pub(super) struct Bells {
+    pub(super) bells: Vec<Arc<Doorbell>>,
+    pub(super) turns: Option<Arc<Turns>>,
+}
 
 impl VcpuWaker for Bells {
     fn wake(&self, vcpu: usize) {
-        if let Some(bell) = self.0.get(vcpu) {
+        if let Some(turns) = &self.turns {
+            turns.news(vcpu);
+        }
+        if let Some(bell) = self.bells.get(vcpu) {
             bell.ring();
         }
     }

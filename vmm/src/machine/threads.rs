@@ -11,7 +11,7 @@ use hypervisor_framework::x86_64::VcpuTicket;
 
 use super::signals::{Message, Signals};
 use crate::stop::StopReason;
-use crate::vcpu::{Doorbell, Hold, Order, VcpuGroup};
+use crate::vcpu::{Doorbell, Hold, Order, Rest, Turns, VcpuGroup};
 use crate::x86_64::platform::Platform;
 use crate::x86_64::vcpu::{ControlPlan, ExitCounters, GuestStop, Step, VcpuError, X86Vcpu};
 
@@ -25,6 +25,8 @@ pub(super) struct VcpuThread {
     pub(super) group: Arc<VcpuGroup<InitialState>>,
     pub(super) bell: Arc<Doorbell>,
     pub(super) signals: Arc<Signals>,
+    /// Where time is counted.
+    pub(super) turns: Option<Arc<Turns>>,
 }
 
 impl VcpuThread {
@@ -48,12 +50,13 @@ impl VcpuThread {
     }
 
     fn serve(self) -> Result<(), VcpuError> {
-        let Self { index, ticket, platform, plan, counters, group, bell, signals } = self;
+        let Self { index, ticket, platform, plan, counters, group, bell, signals, turns } = self;
         let slot = slot(index);
         let vcpu = ticket.claim()?;
         bell.set_id(vcpu.id());
         let apic = platform.local_apic(index).map_err(|_| VcpuError::MissingControl("local APIC"))?;
-        let mut vcpu = X86Vcpu::new(index, vcpu, apic, platform, plan, counters.clone())?;
+        let mut vcpu = X86Vcpu::new(index, vcpu, apic, platform.clone(), plan, counters.clone())?;
+        vcpu.take_turns(turns.clone());
         let mut rung = true;
         loop {
             if rung {
@@ -62,6 +65,9 @@ impl VcpuThread {
                     Order::Run => {}
                     Order::Reset(boot) => {
                         vcpu.reset(&boot)?;
+                        if let Some(turns) = &turns {
+                            turns.news(slot);
+                        }
                         group.reset_done(slot);
                         continue;
                     }
@@ -71,17 +77,40 @@ impl VcpuThread {
                     }
                 }
             }
+            if let Some(turns) = &turns {
+                if !turns.holds(slot) {
+                    bell.sleep_until(None);
+                    rung = bell.answer();
+                    continue;
+                }
+                turns.begin(slot);
+            }
             match vcpu.step(&bell)? {
-                Step::Ran => {}
+                Step::Ran => {
+                    if let Some(turns) = &turns {
+                        turns.end_step(slot);
+                    }
+                }
                 Step::Idle(until) => {
                     count(&counters, &vcpu);
                     let for_good = until.is_none() && vcpu.sleeps_for_good()?;
-                    if for_good && group.set_asleep(slot, true) {
-                        signals.send(Message::AllAsleep);
-                    }
-                    bell.sleep_until(until);
-                    if for_good {
-                        group.set_asleep(slot, false);
+                    if let Some(turns) = &turns {
+                        match turns.rest(slot, until, for_good, platform.timers.next_deadline_ns()) {
+                            Rest::Again => {}
+                            Rest::Outside => bell.sleep_until(None),
+                            Rest::ForGood => {
+                                signals.send(Message::AllAsleep);
+                                bell.sleep_until(None);
+                            }
+                        }
+                    } else {
+                        if for_good && group.set_asleep(slot, true) {
+                            signals.send(Message::AllAsleep);
+                        }
+                        bell.sleep_until(until.and_then(|ns| platform.clock.instant_at(ns)));
+                        if for_good {
+                            group.set_asleep(slot, false);
+                        }
                     }
                 }
                 Step::Stopped(stop) => match stop_reason(index, stop) {

@@ -18,7 +18,7 @@ use devices::power::{
     AcpiPm, DebugExit, I8042, Port92, PvPanic, RESET_VALUE, ResetRegister, SystemEvents, acpi_pm_spec,
 };
 use devices::serial::{ByteSink, InputReady, Serial16550};
-use devices::time::{Clock, DeadlineListener, HostClock, HostWallClock, TimerSet};
+use devices::time::{Clock, DeadlineListener, TimerSet};
 use devices::timer::{CmosRtc, Pit8254};
 use devices::virtio::VirtioDevice;
 
@@ -26,6 +26,7 @@ use super::cpuid::CpuidPolicy;
 use super::memory_map::{LOW_RAM_END, PCI_WINDOW};
 use super::msr_log::UnknownMsrs;
 use super::virtio::{AttachError, Board, VirtioDevices};
+use crate::clock::{MachineClock, calendar};
 use crate::config::VirtioTransport;
 use crate::memory::{GuestRam, MemoryMap};
 
@@ -42,7 +43,7 @@ pub(crate) struct Effects {
 pub(crate) struct Parts {
     pub(crate) cpus: u32,
     pub(crate) debug_exit_port: Option<u16>,
-    pub(crate) clock: Arc<HostClock>,
+    pub(crate) clock: Arc<MachineClock>,
     pub(crate) cpuid: CpuidPolicy,
     pub(crate) apic_timer_hz: u64,
     pub(crate) map: MemoryMap,
@@ -55,7 +56,7 @@ pub(crate) struct Parts {
 pub(crate) struct Platform {
     pub(crate) ports: Arc<PortBus>,
     pub(crate) mmio: Arc<MmioBus>,
-    pub(crate) clock: Arc<HostClock>,
+    pub(crate) clock: Arc<MachineClock>,
     pub(crate) cpuid: CpuidPolicy,
     pub(crate) map: MemoryMap,
     pub(crate) ram: GuestRam,
@@ -108,7 +109,7 @@ impl Platform {
             high,
             isa.line(isa_irq::RTC),
             time.clone(),
-            Arc::new(HostWallClock),
+            calendar(&clock),
             deadlines.clone(),
         );
         let rtc = Arc::new(Mutex::new(rtc));

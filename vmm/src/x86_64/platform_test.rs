@@ -1,5 +1,7 @@
 use devices::power::SystemEvent;
 
+use devices::time::HostClock;
+
 use super::*;
 use crate::memory::RegionKind;
 use crate::x86_64::cpuid::{CpuidConfig, ProviderFeatures, Signature, Timing};
@@ -33,7 +35,7 @@ fn platform(debug_exit_port: Option<u16>) -> Result<Platform, AttachError> {
     let parts = Parts {
         cpus: 2,
         debug_exit_port,
-        clock: Arc::new(HostClock::new(timing.tsc_hz)),
+        clock: Arc::new(MachineClock::Host(HostClock::new(timing.tsc_hz))),
         cpuid: CpuidPolicy::soft(config, ProviderFeatures::default()),
         apic_timer_hz: timing.crystal_hz.into(),
         map,

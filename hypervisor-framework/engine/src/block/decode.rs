@@ -266,7 +266,7 @@ fn address_checked(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
     let write = write && !(cpu.mode.has(Mode::REAL) && segment.kind() & 8 != 0);
     if !segment_allows(&segment, offset, size, write) {
         cpu.cause = TrapCause::BadAddress;
-        return cpu.trapped(op, rest);
+        return cpu.trapped(op);
     }
     cpu.set_slot(slot::ADDRESS, offset.wrapping_add(segment.base) & 0xffff_ffff);
     next(cpu, rest)

@@ -85,6 +85,20 @@ pub(crate) struct Block {
     pub(crate) dead: std::cell::Cell<bool>,
 }
 
+/// Instructions of a block before the one at offset `at`.
+#[cold]
+pub(crate) fn instructions_before(ops: &[Op], at: u8) -> u64 {
+    let mut last = None;
+    let mut count = 0;
+    for op in ops.iter().take_while(|op| op.start != at) {
+        if last != Some(op.start) {
+            count += 1;
+            last = Some(op.start);
+        }
+    }
+    count
+}
+
 /// Executes the next micro-op of the block.
 #[inline(always)]
 pub(crate) fn next(cpu: &mut Cpu, rest: &[Op]) -> Flow {
@@ -99,7 +113,7 @@ pub(crate) fn next(cpu: &mut Cpu, rest: &[Op]) -> Flow {
 pub(crate) fn then(cpu: &mut Cpu, op: &Op, rest: &[Op], outcome: Result<(), Trap>) -> Flow {
     match outcome {
         Ok(()) => next(cpu, rest),
-        Err(Trap) => cpu.trapped(op, rest),
+        Err(Trap) => cpu.trapped(op),
     }
 }
 
@@ -117,14 +131,14 @@ macro_rules! exec {
 /// unless the body changes it.
 macro_rules! ends {
     ($body:expr) => {
-        |cpu: &mut $crate::cpu::Cpu, op: &$crate::block::Op, rest: &[$crate::block::Op]| {
+        |cpu: &mut $crate::cpu::Cpu, op: &$crate::block::Op, _rest: &[$crate::block::Op]| {
             let before = cpu.rip;
             cpu.rip = cpu.next_rip(op);
             match $body(cpu, op) {
                 Ok(flow) => flow,
                 Err($crate::cpu::Trap) => {
                     cpu.rip = before;
-                    cpu.trapped(op, rest)
+                    cpu.trapped(op)
                 }
             }
         }

@@ -4,6 +4,7 @@ pub(crate) mod control;
 pub(crate) mod descriptor;
 pub(crate) mod flags;
 pub(crate) mod segment;
+pub(crate) mod snapshot;
 mod stack;
 mod state;
 mod trap;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use crate::intercept::Intercepts;
 use crate::memory::{Mailbox, PhysicalMemory};
 use crate::mmu::Mmu;
-use crate::{DescriptorTable, Event, Segment};
+use crate::{DescriptorTable, Event, Segment, Sequence};
 
 use control::Mode;
 use flags::Flags;
@@ -142,10 +143,13 @@ pub struct Cpu {
     pub(crate) trap_flag_due: bool,
     /// The cause of the last [`Trap`].
     pub(crate) cause: TrapCause,
-    /// Offset in its block and length of the instruction that trapped, and micro-ops not executed.
+    /// Offset in its block and length of the instruction that trapped.
     pub(crate) trapped: Trapped,
-    /// Guest instructions executed (micro-ops of unfinished blocks).
+    /// Guest instructions completed, and exceptions and software interrupts raised by instructions. One that exits is
+    /// not among them.
     pub(crate) instructions: u64,
+    /// What RDRAND and RDSEED answer; `None` asks the host.
+    pub(crate) entropy: Option<Sequence>,
     /// Exits, exceptions and features.
     pub intercepts: Intercepts,
     pub(crate) time: Arc<dyn TimeSource>,
@@ -159,5 +163,4 @@ pub(crate) struct Trapped {
     pub(crate) start: u8,
     pub(crate) len: u8,
     pub(crate) stack_segment: bool,
-    pub(crate) ops_left: usize,
 }

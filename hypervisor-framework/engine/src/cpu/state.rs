@@ -49,6 +49,7 @@ impl Cpu {
             cause: TrapCause::BadAddress,
             trapped: Trapped::default(),
             instructions: 0,
+            entropy: None,
             intercepts: Intercepts::default(),
             time,
             mailbox,
@@ -88,6 +89,14 @@ impl Cpu {
         self.cpl = 0;
         self.mmu.flush_all();
         self.update_mode();
+    }
+
+    /// A random number; `None` if the host has none now.
+    pub(crate) fn random(&mut self) -> Option<u64> {
+        match &mut self.entropy {
+            Some(sequence) => Some(sequence.next_u64()),
+            None => crate::os::random_u64(),
+        }
     }
 
     /// A general register by ModRM number (0 RAX, 1 RCX, 2 RDX, 3 RBX, 4 RSP, 5 RBP, 6 RSI, 7 RDI, 8–15).

@@ -79,16 +79,12 @@ impl Cpu {
         Trap
     }
 
-    /// Ends the block at an instruction that trapped; `rest` are the micro-ops behind it.
+    /// Ends the block at an instruction that trapped.
     #[cold]
     #[inline(never)]
-    pub(crate) fn trapped(&mut self, op: &Op, rest: &[Op]) -> Flow {
-        self.trapped = Trapped {
-            start: op.start,
-            len: op.len,
-            stack_segment: op.flags & Op::STACK_SEGMENT != 0,
-            ops_left: rest.len() + 1,
-        };
+    pub(crate) fn trapped(&mut self, op: &Op) -> Flow {
+        self.trapped =
+            Trapped { start: op.start, len: op.len, stack_segment: op.flags & Op::STACK_SEGMENT != 0 };
         Flow::Trap
     }
 }

@@ -1,7 +1,7 @@
 //! Debug registers and single-stepping (SDM vol. 3, chapter 18).
 
 use crate::cpu::flags::bit;
-use crate::cpu::{Cpu, Interruptibility};
+use crate::cpu::{Cpu, Interruptibility, TrapCause};
 use crate::exit::{Access, Exit};
 use crate::intercept::Controls;
 use crate::memory::PAGE_SIZE;
@@ -26,6 +26,7 @@ struct Breakpoint {
 pub(crate) struct Step {
     shadow: Interruptibility,
     trace: bool,
+    resume: bool,
 }
 
 impl Cpu {
@@ -73,15 +74,23 @@ impl Cpu {
         self.pending_debug != 0 || self.flags.has(bit::TF)
     }
 
-    /// Before an instruction that runs by itself.
-    pub(crate) fn begin_step(&self) -> Step {
-        Step { shadow: self.interruptibility, trace: self.flags.has(bit::TF) }
+    /// Before an instruction that runs by itself. RF has hidden a breakpoint and ends; IRET may set it anew.
+    pub(crate) fn begin_step(&mut self) -> Step {
+        let (trace, resume) = (self.flags.has(bit::TF), self.flags.has(bit::RF));
+        self.flags.system &= !bit::RF;
+        Step { shadow: self.interruptibility, trace, resume }
     }
 
-    /// After it: shadows and RF end, single-step traps fall due.
+    /// The instruction did not complete: RF goes on with it. Software interrupts have completed.
+    pub(crate) fn undo_step(&mut self, step: Step) {
+        if step.resume && !matches!(self.cause, TrapCause::Software { .. }) {
+            self.flags.system |= bit::RF;
+        }
+    }
+
+    /// After it: shadows end, single-step traps fall due.
     pub(crate) fn finish_step(&mut self, step: Step) {
         self.interruptibility.remove(step.shadow & (Interruptibility::STI | Interruptibility::MOV_SS));
-        self.flags.system &= !bit::RF;
         if step.trace {
             self.pending_debug |= STEP;
         }

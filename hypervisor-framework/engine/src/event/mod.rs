@@ -62,10 +62,15 @@ impl Cpu {
             self.rip &= 0xffff_ffff;
         }
         if let TrapCause::Software { vector, kind } = self.cause {
+            self.instructions += 1;
             return self.software_event(vector, kind, trapped.len).err();
         }
         match self.raised(&trapped) {
-            Ok(raised) => self.raise(raised, None).err(),
+            Ok(raised) => {
+                // A handler that faults at its first instruction makes progress, too: bounds on a run are reached.
+                self.instructions += 1;
+                self.raise(raised, None).err()
+            }
             Err(Some(reason)) => Some(self.make_exit(reason, trapped.len, None)),
             Err(None) => {
                 self.step_next = true;

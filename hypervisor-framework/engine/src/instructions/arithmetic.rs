@@ -113,7 +113,7 @@ fn binary_step<O: Binary, T: Scalar, D: Place, S: Source>(cpu: &mut Cpu, op: &Op
 fn binary_register<O: Binary, T: Scalar, S: Source>(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
     let b: T = match S::get(cpu, op) {
         Ok(b) => b,
-        Err(Trap) => return cpu.trapped(op, rest),
+        Err(Trap) => return cpu.trapped(op),
     };
     let a: T = cpu.reg(op.dst);
     let result = O::compute(&mut cpu.flags, a, b);

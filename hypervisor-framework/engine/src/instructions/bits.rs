@@ -46,7 +46,7 @@ fn bit_string<T: Scalar, D: Place, const KIND: u8>(cpu: &mut Cpu, op: &Op, rest:
     let step = (number as i64 >> (3 + T::SIZE.trailing_zeros())).wrapping_mul(T::SIZE as i64);
     let address = match moved_address(cpu, op, step as u64) {
         Ok(address) => address,
-        Err(Trap) => return cpu.trapped(op, rest),
+        Err(Trap) => return cpu.trapped(op),
     };
     cpu.set_slot(crate::cpu::slot::ADDRESS, address);
     let moved =

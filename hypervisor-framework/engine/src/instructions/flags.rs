@@ -64,7 +64,7 @@ fn cli(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
         cpu.flags.system &= !bit::VIF;
     } else {
         let _ = cpu.general_protection();
-        return cpu.trapped(op, rest);
+        return cpu.trapped(op);
     }
     next(cpu, rest)
 }

@@ -28,7 +28,7 @@ fn mov_rm<T: Scalar>(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
             cpu.set_reg(op.dst, value);
             next(cpu, rest)
         }
-        Err(Trap) => cpu.trapped(op, rest),
+        Err(Trap) => cpu.trapped(op),
     }
 }
 
@@ -58,7 +58,7 @@ fn extend_m<T: Scalar, D: Scalar, const SIGNED: bool>(cpu: &mut Cpu, op: &Op, re
             cpu.set_reg(op.dst, D::narrow(if SIGNED { sign_extend(value) } else { value.widen() }));
             next(cpu, rest)
         }
-        Err(Trap) => cpu.trapped(op, rest),
+        Err(Trap) => cpu.trapped(op),
     }
 }
 
@@ -115,7 +115,7 @@ fn cmov_m<T: Scalar>(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
             cpu.set_reg(op.dst, value);
             next(cpu, rest)
         }
-        Err(Trap) => cpu.trapped(op, rest),
+        Err(Trap) => cpu.trapped(op),
     }
 }
 

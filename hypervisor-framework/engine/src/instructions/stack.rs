@@ -11,7 +11,7 @@ fn push64_r(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
     let value = cpu.slot(op.src);
     match cpu.push64(value) {
         Ok(()) => next(cpu, rest),
-        Err(Trap) => cpu.trapped(op, rest),
+        Err(Trap) => cpu.trapped(op),
     }
 }
 
@@ -21,7 +21,7 @@ fn pop64_r(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
             cpu.set_slot(op.dst, value);
             next(cpu, rest)
         }
-        Err(Trap) => cpu.trapped(op, rest),
+        Err(Trap) => cpu.trapped(op),
     }
 }
 
@@ -161,7 +161,7 @@ fn leave64(cpu: &mut Cpu, op: &Op, rest: &[Op]) -> Flow {
         }
         Err(Trap) => {
             cpu.regs[gpr::RSP as usize] = before;
-            cpu.trapped(op, rest)
+            cpu.trapped(op)
         }
     }
 }

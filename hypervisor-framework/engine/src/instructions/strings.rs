@@ -214,7 +214,8 @@ fn repeat<K: Kind, T: Scalar>(cpu: &mut Cpu, op: &Op) -> Result<Flow, Trap> {
         if batch == 0 {
             batch = BATCH;
             if cpu.mailbox.pending() != 0 || cpu.wants_attention() {
-                // The instruction goes on later: RIP stays at it.
+                // The instruction goes on later: RIP stays at it, and it counts when it is done.
+                cpu.instructions = cpu.instructions.wrapping_sub(1);
                 cpu.rip = cpu.next_rip(op).wrapping_sub(u64::from(op.len));
                 return Ok(Flow::Stop);
             }

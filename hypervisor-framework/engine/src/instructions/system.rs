@@ -216,7 +216,7 @@ fn random<const SEED: bool>(cpu: &mut Cpu, op: &Op) -> Result<Flow, Trap> {
     if cpu.intercepts.controls.contains(control) {
         return Err(cpu.leave(reason));
     }
-    let value = crate::os::random_u64();
+    let value = cpu.random();
     // CF says whether there was a number.
     cpu.flags.set_arithmetic(u64::from(value.is_some()));
     let value = value.unwrap_or(0);

@@ -4,7 +4,7 @@
 use std::mem::offset_of;
 use std::sync::atomic::AtomicU32;
 
-use crate::block::{Flow, Op};
+use crate::block::{Flow, Op, instructions_before};
 use crate::cpu::control::Mode;
 use crate::cpu::flags::bit;
 use crate::cpu::{Cpu, Interruptibility, slot};
@@ -184,7 +184,7 @@ pub(super) extern "sysv64" fn run_ops(context: &mut Context, packed: u32, unit: 
     }
     if flow == Flow::Trap {
         let at = cpu.trapped.start;
-        let done = distinct(ops, at);
+        let done = instructions_before(ops, at) as i32;
         context.budget += i32::from(unit.instructions) - done;
         return exit::TRAP;
     }
@@ -209,18 +209,4 @@ fn go_on(context: &mut Context, cpu: &mut Cpu) -> u32 {
     context.mode = cpu.mode.0;
     context.tlb = cpu.mmu.current_entries();
     exit::GO_ON[usize::from(cpu.mode.has(Mode::USER))]
-}
-
-/// Instructions before the one at offset `at` of its block.
-#[cold]
-fn distinct(ops: &[Op], at: u8) -> i32 {
-    let mut last = None;
-    let mut count = 0;
-    for op in ops.iter().take_while(|op| op.start != at) {
-        if last != Some(op.start) {
-            count += 1;
-            last = Some(op.start);
-        }
-    }
-    count
 }

@@ -27,15 +27,15 @@ use hypervisor_framework::x86_64::{Deadline, ExitReason, Vcpu};
 use self::inject::Events;
 use super::msr::MsrFile;
 use super::platform::Platform;
-use crate::vcpu::{Doorbell, MAX_RUN};
+use crate::vcpu::{Doorbell, MAX_RUN, Turns};
 
 /// What came of one turn.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// The guest ran, or must be looked at again at once.
     Ran,
-    /// Nothing to do before this time, or for ever, unless somebody rings.
-    Idle(Option<Instant>),
+    /// Nothing to do before this time of the machine's clock, nanoseconds, or for ever, unless somebody rings.
+    Idle(Option<u64>),
     /// The guest itself cannot go on.
     Stopped(GuestStop),
 }
@@ -56,6 +56,10 @@ pub(crate) struct X86Vcpu {
     xcr0: u64,
     /// Exits in a row on RAM that is mapped; the framework fills its tables by such exits.
     spurious: u32,
+    /// Where time is counted: when it runs.
+    turns: Option<Arc<Turns>>,
+    /// Instructions that have been counted.
+    counted: u64,
 }
 
 impl X86Vcpu {
@@ -84,9 +88,16 @@ impl X86Vcpu {
             halted: false,
             xcr0: 1,
             spurious: 0,
+            turns: None,
+            counted: 0,
         };
         this.set_up()?;
         Ok(this)
+    }
+
+    /// Time is the count of instructions, and the vCPU runs when it is its turn.
+    pub(crate) fn take_turns(&mut self, turns: Option<Arc<Turns>>) {
+        self.turns = turns;
     }
 
     /// Power-up state; the boot processor starts as `boot` says, the others wait for a start-up IPI.
@@ -114,6 +125,9 @@ impl X86Vcpu {
         if self.apic.waits_for_startup() {
             return Ok(Step::Idle(None));
         }
+        if self.turns.is_some() {
+            self.serve_devices();
+        }
         let timer = self.serve_timer();
         self.prepare_entry()?;
         if self.halted {
@@ -122,10 +136,15 @@ impl X86Vcpu {
         if !bell.enter() {
             return Ok(Step::Ran);
         }
-        let bound = Instant::now() + MAX_RUN;
-        let deadline = timer.map_or(bound, |timer| timer.min(bound));
         self.platform.first_entry();
-        let result = self.vcpu.run_until(Deadline::At(deadline));
+        let result = match self.turns.clone() {
+            Some(turns) => self.run_counted(&turns, timer),
+            None => {
+                let bound = Instant::now() + MAX_RUN;
+                let timer = timer.and_then(|ns| self.platform.clock.instant_at(ns));
+                self.vcpu.run_until(Deadline::At(timer.map_or(bound, |timer| timer.min(bound))))
+            }
+        };
         bell.leave();
         let reason = ExitReason(result.map_err(|source| self.run_failed(source))?);
         self.counters.count(reason);
@@ -146,14 +165,34 @@ impl X86Vcpu {
         self.vcpu.cache_bytes()
     }
 
-    /// Lets the APIC's timer do what is due; the host's time when it is due next.
-    fn serve_timer(&mut self) -> Option<Instant> {
+    /// Runs until something exits or is due, or the slice is used up.
+    fn run_counted(&mut self, turns: &Turns, timer: Option<u64>) -> hypervisor_framework::Result<u32> {
+        let now = self.platform.clock.now_ns();
+        let due = [timer, self.platform.timers.next_deadline_ns()].into_iter().flatten().min();
+        let until_due = due.map_or(u64::MAX, |due| due.saturating_sub(now).max(1));
+        let result = self.vcpu.run_for(until_due.min(turns.left()));
+        let count = self.vcpu.instructions_retired().unwrap_or(self.counted);
+        turns.ran(count.saturating_sub(self.counted));
+        self.counted = count;
+        result
+    }
+
+    /// Lets the machine's devices do what is due: where time is counted that is the vCPUs' work.
+    fn serve_devices(&self) {
+        let (timers, now) = (&self.platform.timers, self.platform.clock.now_ns());
+        if timers.next_deadline_ns().is_some_and(|due| due <= now) {
+            timers.advance(now);
+        }
+    }
+
+    /// Lets the APIC's timer do what is due; the machine's time when it is due next.
+    fn serve_timer(&mut self) -> Option<u64> {
         let due = self.apic.next_deadline_ns()?;
         let now = self.platform.clock.now_ns();
         if due <= now {
             self.apic.advance(now);
         }
-        self.apic.next_deadline_ns().and_then(|ns| self.platform.clock.instant_at(ns))
+        self.apic.next_deadline_ns()
     }
 
     fn forget_events(&mut self) {

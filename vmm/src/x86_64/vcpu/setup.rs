@@ -50,6 +50,12 @@ pub(crate) fn provider_features(hypervisor: &dyn Hypervisor) -> Result<ProviderF
 }
 
 impl ControlPlan {
+    /// For a guest whose time is counted: the count is exact only outside the guest, so reading the TSC exits.
+    #[must_use]
+    pub(crate) fn counting_time(self) -> Self {
+        Self { primary: self.primary | ProcBased::RDTSC.bits(), ..self }
+    }
+
     /// Asks the provider what it can do.
     pub(crate) fn new(hypervisor: &dyn Hypervisor) -> Result<Self, VcpuError> {
         let control = |want: u32, capability: VmxCapability, need: u32, what: &'static str| {

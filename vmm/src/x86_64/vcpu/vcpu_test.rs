@@ -12,6 +12,7 @@ use hypervisor_framework::x86_64::{
 
 use super::scripted::{Scripted, State};
 use super::*;
+use crate::clock::MachineClock;
 use crate::memory::GuestRam;
 use crate::vcpu::counting_vm::CountingVm;
 use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, ProviderFeatures, Signature, Timing};
@@ -87,7 +88,7 @@ fn bench_of(index: u32) -> Bench {
     let parts = Parts {
         cpus: 2,
         debug_exit_port: Some(0xf4),
-        clock: Arc::new(HostClock::new(timing.tsc_hz)),
+        clock: Arc::new(MachineClock::Host(HostClock::new(timing.tsc_hz))),
         cpuid: CpuidPolicy::soft(config, ProviderFeatures::default()),
         apic_timer_hz: timing.crystal_hz.into(),
         map,
