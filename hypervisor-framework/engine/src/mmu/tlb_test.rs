@@ -168,7 +168,8 @@ fn the_second_level_has_what_the_first_lost() {
 
 #[test]
 fn no_flush_spares_the_second_level() {
-    let flushes: [(&str, fn(&mut Mmu)); 5] = [
+    type Flushes = [(&'static str, fn(&mut Mmu)); 5];
+    let flushes: Flushes = [
         ("all", Mmu::flush_all),
         ("non-global", Mmu::flush_non_global),
         ("page", |mmu| mmu.flush_page(0x5000)),
