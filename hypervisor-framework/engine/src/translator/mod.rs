@@ -27,8 +27,8 @@ mod vector;
 use iced_x86::Encoder;
 
 use crate::block::Op;
-use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
+use crate::cpu::{Cpu, TrapCause};
 use context::{Context, Jump, Shadow, exit};
 use emitter::Emitter;
 use region::Region;
@@ -230,7 +230,9 @@ impl Translator {
         let context = self.context();
         context.cpu = std::ptr::null_mut();
         cpu.flags.set_arithmetic(context::from_raw(context.flags));
-        if context.shadow_at == context.budget {
+        // A software interrupt is an instruction that has completed.
+        let completed = outcome == exit::TRAP && matches!(cpu.cause, TrapCause::Software { .. });
+        if context.shadow_at == context.budget && !completed {
             context.shadow.restore(cpu);
         }
         if context.gone >= MAX_GONE {
