@@ -140,6 +140,10 @@ pub trait VirtioDevice: Send {
     /// The driver has put something into queue `index`. Wakes who serves it and returns.
     fn notify(&mut self, index: u16);
 
+    /// Waits until all is done that was in queue `index` when it was started or last announced. For devices whose
+    /// [`VirtioDevice::stop_queue`] does only what was taken already.
+    fn settle(&mut self, _index: u16) {}
+
     /// Lets go of what [`VirtioDevice::activate`] gave; as it was when made. All queues are stopped.
     fn deactivate(&mut self);
 }

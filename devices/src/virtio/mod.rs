@@ -16,6 +16,7 @@ pub mod console;
 mod device;
 #[cfg(test)]
 mod echo_device;
+mod in_turn;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
 pub mod net;
@@ -29,6 +30,7 @@ pub mod vsock;
 mod worker;
 
 pub use device::{Activation, ActivationError, DeviceKind, DeviceLink, VirtioDevice, copy_config};
+pub use in_turn::InTurn;
 pub use queue::{Chain, Queue, QueueError, QueueLayout, Reader, ShortChain, Writer};
 pub use registers::{Registers, TransportInterrupt};
 pub use transport::{MMIO_BYTES, VirtioMmio, VirtioPci};

@@ -7,13 +7,13 @@ use std::sync::mpsc::Sender;
 use devices::disk::DiskImage;
 use devices::net::{self, Forward, MacAddress, NetEvents};
 use devices::p9::{self, IdMode, Server};
-use devices::virtio::VirtioDevice;
 use devices::virtio::balloon::{Balloon, BalloonHandle};
 use devices::virtio::blk::Block;
 use devices::virtio::net::Net;
 use devices::virtio::p9::P9;
 use devices::virtio::rng::{Entropy, Rng};
 use devices::virtio::vsock::Vsock;
+use devices::virtio::{InTurn, VirtioDevice};
 
 use hypervisor_framework::soft::Sequence;
 
@@ -60,6 +60,11 @@ fn entropy(seed: Option<u64>) -> Entropy {
     })
 }
 
+/// A device whose answers, where time is counted, come at a place of the guest's that repeats.
+fn answering(seed: Option<u64>, device: Box<dyn VirtioDevice>) -> Box<dyn VirtioDevice> {
+    if seed.is_some() { Box::new(InTurn::new(device)) } else { device }
+}
+
 /// Makes them, in the order in which the guest is to find them. Opens what they need of the host. With a `seed` what is
 /// random follows from it.
 pub(super) fn make(
@@ -72,7 +77,7 @@ pub(super) fn make(
     let devices = &mut made.devices;
     let queues = u16::try_from(config.cpus).unwrap_or(MAX_DISK_QUEUES).min(MAX_DISK_QUEUES);
     for disk in &config.disks {
-        devices.push(Box::new(Block::new(DiskImage::open(disk)?, queues)));
+        devices.push(answering(seed, Box::new(Block::new(DiskImage::open(disk)?, queues))));
     }
     let news = Arc::new(AddressNews { messages: messages.clone(), alarm: alarm.clone() });
     let mut addresses = seed.map(Sequence::new);
@@ -85,13 +90,13 @@ pub(super) fn make(
         devices.push(Box::new(Net::new(open.backend, open.mac, open.mtu)));
     }
     for (index, share) in config.shares.iter().enumerate() {
-        devices.push(Box::new(share_device(index, share)?));
+        devices.push(answering(seed, Box::new(share_device(index, share)?)));
     }
     if let Some(vsock) = &config.vsock {
         devices.push(Box::new(Vsock::new(vsock)?));
     }
     if config.rng {
-        devices.push(Box::new(Rng::new(entropy(seed))));
+        devices.push(answering(seed, Box::new(Rng::new(entropy(seed)))));
     }
     if config.balloon {
         let balloon = Balloon::new();

@@ -133,6 +133,12 @@ impl VirtioDevice for Block {
         }
     }
 
+    fn settle(&mut self, index: u16) {
+        if let Some(pool) = &self.pool {
+            pool.settle(index);
+        }
+    }
+
     fn deactivate(&mut self) {
         self.pool = None;
         self.features = 0;

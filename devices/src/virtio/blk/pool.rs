@@ -177,7 +177,7 @@ struct Shared {
     state: Mutex<State>,
     /// There is work, or the end.
     work: Condvar,
-    /// A lane that is stopping has nothing in service any more.
+    /// A lane has nothing in service any more, or a ring was found empty.
     drained: Condvar,
 }
 
@@ -233,6 +233,15 @@ impl Pool {
         state.lanes.get_mut(index)?.take().map(|lane| lane.queue)
     }
 
+    /// Waits until the ring was found empty and all that was taken from it is done.
+    pub(super) fn settle(&self, index: u16) {
+        let busy = |state: &mut State| {
+            let lane = state.lanes.get(usize::from(index)).and_then(Option::as_ref);
+            lane.is_some_and(|lane| lane.rung || !lane.is_drained())
+        };
+        drop(self.0.drained.wait_while(lock(&self.0.state), busy).unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(super) fn notify(&self, index: u16) {
         let mut state = lock(&self.0.state);
         if let Some(Some(lane)) = state.lanes.get_mut(usize::from(index)) {
@@ -283,6 +292,7 @@ impl Shared {
         let mut state = lock(&self.state);
         while !state.end {
             let Some(batch) = state.take() else {
+                self.drained.notify_all();
                 state.idle += 1;
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.idle -= 1;
@@ -302,7 +312,7 @@ impl Shared {
             }
             if let Some(Some(lane)) = state.lanes.get_mut(lane) {
                 lane.finish(served, rest);
-                if lane.stopping && lane.is_drained() {
+                if lane.is_drained() {
                     self.drained.notify_all();
                 }
             }

@@ -93,6 +93,12 @@ impl VirtioDevice for P9 {
         }
     }
 
+    fn settle(&mut self, _: u16) {
+        if let Some(pool) = &self.pool {
+            pool.settle();
+        }
+    }
+
     fn deactivate(&mut self) {
         self.pool = None;
         self.server.reset();

@@ -84,6 +84,13 @@ impl Pool {
         state.unwrap_or_else(PoisonError::into_inner).queue.take()
     }
 
+    /// Waits until the queue was found empty and all that was taken from it is done.
+    pub(super) fn settle(&self) {
+        let busy = |state: &mut State| state.rung || state.serving > 0 || !state.waiting.is_empty();
+        let state = self.shared.drained.wait_while(lock(&self.shared.state), busy);
+        drop(state.unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// The driver has put something into the queue.
     pub(super) fn notify(&self) {
         let mut state = lock(&self.shared.state);
@@ -147,6 +154,7 @@ impl Shared {
             match state.waiting.pop_front() {
                 Some(request) => state = self.serve(state, request),
                 None => {
+                    self.drained.notify_all();
                     state.idle += 1;
                     state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                     state.idle -= 1;
@@ -183,7 +191,7 @@ impl Shared {
         // Only now: a flush of this request must be answered behind it.
         drop(frame);
         state.serving -= 1;
-        if state.stopping && state.serving == 0 && state.waiting.is_empty() {
+        if state.serving == 0 && state.waiting.is_empty() {
             self.drained.notify_all();
         }
         state
