@@ -32,4 +32,4 @@ pub use device::{Activation, ActivationError, DeviceKind, DeviceLink, VirtioDevi
 pub use queue::{Chain, Queue, QueueError, QueueLayout, Reader, ShortChain, Writer};
 pub use registers::{Registers, TransportInterrupt};
 pub use transport::{MMIO_BYTES, VirtioMmio, VirtioPci};
-pub use worker::{QueueWorker, Serve, Serving};
+pub use worker::{QueueWorker, Serve, Serving, SharedWorker, WorkerSlot};

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use self::spec::{RX, TX, config, feature};
-use super::worker::{QueueWorker, Serve, Serving};
-use super::{Activation, ActivationError, Chain, DeviceKind, DeviceLink, Queue, VirtioDevice, copy_config};
+use super::worker::{Serve, Serving, SharedWorker};
+use super::{Activation, ActivationError, Chain, DeviceKind, Queue, VirtioDevice, copy_config};
 use crate::lock;
 use crate::serial::{ByteSink, InputReady};
 
@@ -34,10 +34,7 @@ struct Shared {
     /// Columns in the low half, rows in the high one; how often they changed.
     size: AtomicU32,
     changes: AtomicU32,
-    // Both while the driver is at work; the worker takes neither lock. The link's is held while the driver is told, so that
-    // none is told after a reset.
-    link: Mutex<Option<DeviceLink>>,
-    worker: Mutex<Option<QueueWorker<Server>>>,
+    worker: SharedWorker<Server>,
 }
 
 struct Input {
@@ -74,7 +71,7 @@ impl ConsoleHandle {
         input.bytes.extend(bytes.iter().take(room));
         input.refused |= room < bytes.len();
         drop(input);
-        self.0.notify(RX);
+        self.0.worker.notify(RX);
         room
     }
 
@@ -85,17 +82,7 @@ impl ConsoleHandle {
             return;
         }
         self.0.changes.fetch_add(1, Ordering::SeqCst);
-        if let Some(link) = &*lock(&self.0.link) {
-            link.config_changed();
-        }
-    }
-}
-
-impl Shared {
-    fn notify(&self, index: u16) {
-        if let Some(worker) = &*lock(&self.worker) {
-            worker.notify(index);
-        }
+        self.0.worker.config_changed();
     }
 }
 
@@ -108,8 +95,7 @@ impl Console {
             input: Mutex::new(input),
             size: AtomicU32::new(25 << 16 | 80),
             changes: AtomicU32::new(0),
-            link: Mutex::new(None),
-            worker: Mutex::new(None),
+            worker: SharedWorker::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -220,31 +206,24 @@ impl VirtioDevice for Console {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), ActivationError> {
-        let worker = QueueWorker::spawn("virtio-console", Server { shared: self.shared.clone() });
-        let worker = worker.map_err(|error| ActivationError(error.to_string()))?;
-        *lock(&self.shared.worker) = Some(worker);
-        *lock(&self.shared.link) = Some(activation.link);
-        Ok(())
+        let server = Server { shared: self.shared.clone() };
+        self.shared.worker.start("virtio-console", server, activation.link)
     }
 
-    fn start_queue(&mut self, _index: u16, queue: Queue) {
-        if let Some(worker) = &*lock(&self.shared.worker) {
-            worker.start_queue(queue);
-        }
+    fn start_queue(&mut self, _: u16, queue: Queue) {
+        self.shared.worker.start_queue(queue);
     }
 
     fn stop_queue(&mut self, index: u16) -> Option<Queue> {
-        lock(&self.shared.worker).as_ref()?.stop_queue(index)
+        self.shared.worker.stop_queue(index)
     }
 
     fn notify(&mut self, index: u16) {
-        self.shared.notify(index);
+        self.shared.worker.notify(index);
     }
 
     fn deactivate(&mut self) {
-        *lock(&self.shared.link) = None;
-        let worker = lock(&self.shared.worker).take();
-        drop(worker);
+        self.shared.worker.end();
         // What was typed for a guest that is gone is not for the next one.
         let mut input = lock(&self.shared.input);
         input.bytes.clear();
