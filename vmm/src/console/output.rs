@@ -1,10 +1,12 @@
 //! COM1's output on its way from vCPU threads to the event loop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use devices::serial::ByteSink;
+
+use crate::lock;
 
 /// Bytes waiting at which the guest is stopped until they are written. Large enough that nobody notices a short stall.
 pub(crate) const HIGH_WATER: usize = 256 << 10;
@@ -70,10 +72,6 @@ impl OutputQueue {
     pub(crate) fn first_byte(&self) -> Option<Instant> {
         *lock(&self.first_byte)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rustix::termios::{self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
@@ -92,7 +92,7 @@ impl Terminal {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Modes>> {
-        self.modes.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock(&self.modes)
     }
 }
 

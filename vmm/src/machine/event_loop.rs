@@ -12,6 +12,7 @@ use super::{Event, Machine, MachineError, Outcome, load};
 use crate::config::OnReboot;
 use crate::console::{Attention, Key, Milestone, Place};
 use crate::lifecycle::{self, Action, Refusal, Request, State};
+use crate::lock;
 use crate::memory;
 use crate::stop::StopReason;
 use crate::vcpu::Hold;
@@ -165,12 +166,12 @@ impl Machine {
             self.group().release(Hold::Console);
         }
         let serial = self.platform.serial.clone();
-        let offer = |bytes: &[u8]| platform_lock(&serial).enqueue(bytes);
+        let offer = |bytes: &[u8]| lock(&serial).enqueue(bytes);
         for key in self.console.pump_input(self.poll.registry(), offer) {
             match key {
                 Key::Quit => return Some(StopReason::Quit),
                 Key::Help => observer(Event::HelpAsked),
-                Key::Break => platform_lock(&serial).receive_break(),
+                Key::Break => lock(&serial).receive_break(),
                 Key::PowerButton => observer(Event::PowerButton(self.platform.press_power_button())),
             }
         }
@@ -345,9 +346,4 @@ impl Machine {
         }
         if expected { StopReason::ExpectMatched } else { reason }
     }
-}
-
-/// Locks a device.
-fn platform_lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! The PC around the vCPUs: buses and devices, wired.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use boot::acpi::{
@@ -28,6 +28,7 @@ use super::msr_log::UnknownMsrs;
 use super::virtio::{AttachError, Board, VirtioDevices};
 use crate::clock::{MachineClock, calendar};
 use crate::config::VirtioTransport;
+use crate::lock;
 use crate::memory::{GuestRam, MemoryMap};
 
 /// What the platform calls out to.
@@ -77,11 +78,6 @@ pub(crate) struct Platform {
     apic_timer_hz: u64,
     first_entry: OnceLock<Instant>,
     entered: AtomicBool,
-}
-
-/// Locks `mutex`, also after a panic elsewhere: device state is plain values.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Platform {

@@ -1,6 +1,6 @@
 //! Virtio devices on the PC: PCI functions from slot 1 on, or windows of memory.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use boot::acpi::VirtioMmioConfig;
 use devices::bus::{BusError, MmioBus, MmioWindow, Width};
@@ -11,6 +11,7 @@ use guest_memory::GuestMemory;
 
 use super::memory_map::VIRTIO_MMIO;
 use crate::config::VirtioTransport;
+use crate::lock;
 
 /// Slots for devices; slot 0 is the host bridge.
 const MAX_PCI: usize = 31;
@@ -147,9 +148,4 @@ pub(crate) fn mmio_cmdline(count: usize) -> String {
         format!(" virtio_mmio.device={}K@{:#x}:{}", MMIO_BYTES >> 10, place.base, place.gsi)
     };
     mmio_places(count).into_iter().map(one).collect()
-}
-
-/// Locks `mutex`, also after a panic elsewhere: device state is plain values.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
