@@ -46,13 +46,15 @@ fn a_flush_does_not_hold_up_others() {
 #[test]
 fn slow_requests_run_side_by_side_and_within_bounds() {
     let (mut driver, control) = driver(2, Setup::default());
-    // One that takes long teaches it.
-    control.look(|seen| seen.held = true);
-    driver.send(0, &[&header(request::IN, 0)], &[512, 1]);
-    assert!(control.wait(|seen| seen.inside == 1));
-    std::thread::sleep(Duration::from_millis(20));
-    control.look(|seen| seen.held = false);
-    collect(&mut driver, 0, 1);
+    // Two that take long teach it; one may have been the host's.
+    for _ in 0..2 {
+        control.look(|seen| seen.held = true);
+        driver.send(0, &[&header(request::IN, 0)], &[512, 1]);
+        assert!(control.wait(|seen| seen.inside == 1));
+        std::thread::sleep(Duration::from_millis(20));
+        control.look(|seen| seen.held = false);
+        collect(&mut driver, 0, 1);
+    }
 
     control.look(|seen| seen.held = true);
     for number in 0..20 {
