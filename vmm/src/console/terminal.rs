@@ -27,6 +27,12 @@ impl Terminal {
         Self::default()
     }
 
+    /// Columns and rows, while attached, as far as the terminal knows them.
+    pub fn size(&self) -> Option<(u16, u16)> {
+        let size = termios::tcgetwinsize(io::stdin()).ok().filter(|_| self.is_attached())?;
+        (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+    }
+
     /// Makes standard input raw. False if it is no terminal, or one that belongs to another job: a process in the background
     /// must not touch it.
     ///

@@ -51,6 +51,7 @@ pub(crate) struct Parts {
     pub(crate) ram: GuestRam,
     pub(crate) devices: Vec<Box<dyn VirtioDevice>>,
     pub(crate) transport: VirtioTransport,
+    pub(crate) packed_rings: bool,
 }
 
 /// One machine's buses and devices. Shared by all vCPU threads and the machine's owner.
@@ -86,8 +87,8 @@ impl Platform {
     /// # Errors
     /// Two devices want the same ports or addresses; the debug-exit port is taken; too many devices.
     pub(crate) fn new(parts: Parts, effects: Effects) -> Result<Self, AttachError> {
-        let Parts { cpus, debug_exit_port, clock, cpuid, apic_timer_hz, map, ram, devices, transport } =
-            parts;
+        let Parts { cpus, debug_exit_port, clock, cpuid, apic_timer_hz, map, ram, .. } = parts;
+        let Parts { devices, transport, packed_rings, .. } = parts;
         let Effects { waker, events, deadlines, serial_output, serial_input } = effects;
         let (ports, mmio) = (Arc::new(PortBus::new()), Arc::new(MmioBus::new()));
         let apic_ids: Vec<u32> = (0..cpus).collect();
@@ -145,6 +146,7 @@ impl Platform {
             pci: &pci,
             fabric: &fabric,
             io_apic: &io_apic,
+            packed_rings,
         };
         let virtio = VirtioDevices::attach(devices, transport, &board)?;
 

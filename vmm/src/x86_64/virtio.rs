@@ -40,6 +40,8 @@ pub(crate) struct Board<'a> {
     pub(crate) pci: &'a Mutex<PciRoot>,
     pub(crate) fabric: &'a Arc<InterruptFabric>,
     pub(crate) io_apic: &'a Arc<Mutex<IoApic>>,
+    /// Whether packed rings are offered.
+    pub(crate) packed_rings: bool,
 }
 
 /// A device behind its transport.
@@ -108,7 +110,7 @@ fn attach_pci(devices: Vec<Box<dyn VirtioDevice>>, board: &Board<'_>) -> Result<
     for (slot, device) in (1_u8..).zip(devices) {
         let line = intx.line(slot, InterruptPin::A);
         let memory = board.memory.clone();
-        let function = VirtioPci::new(device, memory, board.fabric.clone(), line, PACKED)?;
+        let function = VirtioPci::new(device, memory, board.fabric.clone(), line, board.packed_rings)?;
         let function = Arc::new(Mutex::new(function));
         lock(board.pci).add(slot, function.clone())?;
         attached.push(Attached::Pci(function));
@@ -122,16 +124,14 @@ fn attach_mmio(devices: Vec<Box<dyn VirtioDevice>>, board: &Board<'_>) -> Result
     for (place, device) in mmio_places(devices.len()).into_iter().zip(devices) {
         let pin = pins.iter().zip(MMIO_PINS).find(|(_, pin)| u32::from(*pin) == place.gsi);
         let line = pin.map_or_else(IrqLine::unconnected, |(wired, _)| wired.add_line());
-        let device = Arc::new(Mutex::new(VirtioMmio::new(device, board.memory.clone(), line, PACKED)));
+        let device = VirtioMmio::new(device, board.memory.clone(), line, board.packed_rings);
+        let device = Arc::new(Mutex::new(device));
         let window = MmioWindow { base: place.base, len: MMIO_BYTES, first_offset: 0, native: Width::Four };
         board.mmio.attach("virtio", window, device.clone())?;
         attached.push(Attached::Mmio(device));
     }
     Ok(attached)
 }
-
-/// Packed rings are not offered: Linux is no faster with them here.
-const PACKED: bool = false;
 
 /// Where windows of memory go, and their interrupts.
 pub(crate) fn mmio_places(count: usize) -> Vec<VirtioMmioConfig> {

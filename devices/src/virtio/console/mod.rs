@@ -8,10 +8,11 @@ pub mod spec;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use self::spec::{RX, TX, config, feature};
 use super::worker::{Serve, Serving, SharedWorker};
-use super::{Activation, ActivationError, Chain, DeviceKind, Queue, VirtioDevice, copy_config};
+use super::{Activation, ActivationError, Chain, DeviceKind, DeviceLink, Queue, VirtioDevice, copy_config};
 use crate::lock;
 use crate::serial::{ByteSink, InputReady};
 
@@ -21,8 +22,9 @@ const QUEUE_SIZES: [u16; 2] = [64, 64];
 /// Input kept for a guest that does not read, bytes: as much as a terminal's line discipline keeps.
 const INPUT_BYTES: usize = 4096;
 
-/// Most output taken of one request, bytes; drivers send 32 KiB at most. The rest is dropped.
-const MAX_OUTPUT_BYTES: u64 = 1 << 20;
+/// Most output taken of one request, bytes; drivers send 32 KiB at most. The rest is dropped: a reader that does not keep up
+/// finds so much for each entry of the queue, and no more.
+const MAX_OUTPUT_BYTES: u64 = 64 << 10;
 
 /// Output is passed on in pieces of this size.
 const PIECE_BYTES: usize = 4096;
@@ -108,7 +110,15 @@ impl Console {
 
 struct Server {
     shared: Arc<Shared>,
+    link: DeviceLink,
+    /// When the driver is told of the screen's size, and how much later again; nothing before its first output.
+    tell_size: Option<(Instant, Duration)>,
 }
+
+/// Linux reads the screen's size only when it is told of a change, and forgets it before its terminal is made, which is some
+/// time after the first output. So it is told at first after this time, and then after twice the time, up to the longest.
+const FIRST_SIZE: Duration = Duration::from_millis(125);
+const LAST_SIZE: Duration = Duration::from_secs(4);
 
 impl Server {
     fn output(&self, chain: &Chain) {
@@ -159,6 +169,7 @@ impl Serve for Server {
                 };
                 if index == TX {
                     self.output(&chain);
+                    self.tell_size.get_or_insert_with(|| (Instant::now() + FIRST_SIZE, FIRST_SIZE));
                 }
                 queue.complete(chain, written);
             }
@@ -167,6 +178,18 @@ impl Serve for Server {
             if index == RX && !self.has_input() || !queue.enable_notifications() {
                 return;
             }
+        }
+    }
+
+    fn deadline(&mut self) -> Option<Instant> {
+        self.tell_size.and_then(|(at, after)| (after <= LAST_SIZE).then_some(at))
+    }
+
+    fn tick(&mut self, _: &mut Serving) {
+        if let Some((at, after)) = &mut self.tell_size {
+            *after *= 2;
+            *at = Instant::now() + *after;
+            self.link.config_changed();
         }
     }
 }
@@ -206,8 +229,9 @@ impl VirtioDevice for Console {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), ActivationError> {
-        let server = Server { shared: self.shared.clone() };
-        self.shared.worker.start("virtio-console", server, activation.link)
+        let link = activation.link;
+        let server = Server { shared: self.shared.clone(), link: link.clone(), tell_size: None };
+        self.shared.worker.start("virtio-console", server, link)
     }
 
     fn start_queue(&mut self, _: u16, queue: Queue) {
