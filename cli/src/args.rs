@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use vmm::config::{DiskConfig, EngineChoice, Forward, NetConfig, SerialBackend, ShareConfig, VsockConfig};
+use vmm::config::{
+    DiskConfig, EngineChoice, Forward, NetConfig, SerialBackend, ShareConfig, VirtioTransport, VsockConfig,
+};
 use vmm::engine::EngineOptions;
 
 use crate::disk::DiskCommand;
@@ -89,6 +91,13 @@ pub(crate) struct BootArgs {
     #[arg(long, value_name = "WHERE", value_parser = values::serial)]
     pub(crate) serial: Option<SerialBackend>,
 
+    /// A virtio console (hvc0), and where it goes: as --serial.
+    ///
+    /// console=hvc0 is added to the default command line. With stdio the serial port is connected to nothing, unless --serial
+    /// says otherwise.
+    #[arg(long, value_name = "WHERE", value_parser = values::serial)]
+    pub(crate) console: Option<SerialBackend>,
+
     /// A disk: PATH[,size=20G][,format=raw|qcow2][,ro][,serial=TEXT][,flush=none|os|drive][,overlay=tmp][,backing].
     ///
     /// With size=, a missing file becomes a sparse image of that size. The format is never guessed: raw unless stated. A flush by
@@ -120,9 +129,11 @@ pub(crate) struct BootArgs {
     #[arg(long, value_name = "VSOCK")]
     pub(crate) vsock: Option<VsockConfig>,
 
-    /// How the guest finds its virtio devices: on PCI, or in windows of memory that ACPI or the command line tells of
-    /// [default: pci].
-    #[arg(long, value_enum)]
+    /// How the guest finds its virtio devices: pci, mmio or mmio-cmdline [,packed=on|off] [default: pci].
+    ///
+    /// On PCI, or in windows of memory that ACPI (mmio) or the kernel's command line (mmio-cmdline) tells of. packed=on offers packed
+    /// rings beside split ones.
+    #[arg(long, value_name = "HOW", value_parser = values::virtio)]
     pub(crate) virtio: Option<Virtio>,
 
     /// Give the guest a virtio entropy device.
@@ -132,6 +143,10 @@ pub(crate) struct BootArgs {
     /// Give the guest a virtio balloon: memory that the guest frees goes back to the host.
     #[arg(long)]
     pub(crate) balloon: bool,
+
+    /// Give the guest a balloon that holds SIZE from the start. A guest that runs out of memory takes it back.
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) balloon_target: Option<u64>,
 
     /// What runs the guest's CPUs. A forced engine that is missing is an error, never replaced by the other.
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
@@ -197,14 +212,12 @@ pub(crate) enum Engine {
 }
 
 /// `--virtio`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Virtio {
-    /// PCI functions with MSI-X
-    Pci,
-    /// Windows of memory, in the ACPI tables
-    Mmio,
-    /// Windows of memory, on the kernel's command line
-    MmioCmdline,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Virtio {
+    /// Where devices are.
+    pub(crate) transport: Option<VirtioTransport>,
+    /// Whether packed rings are offered.
+    pub(crate) packed_rings: Option<bool>,
 }
 
 /// `--on-reboot`.

@@ -82,8 +82,8 @@ fn conclude(arguments: &BootArgs, outcome: &Outcome) -> u8 {
 
 fn tell(event: Event) {
     match event {
-        Event::PtyReady(path) => say(format_args!("console at {}", path.display())),
-        Event::SocketReady(path) => say(format_args!("console socket at {}", path.display())),
+        Event::PtyReady(kind, path) => say(format_args!("{kind} at {}", path.display())),
+        Event::SocketReady(kind, path) => say(format_args!("{kind} socket at {}", path.display())),
         Event::HelpAsked => show(format_args!("\n{ESCAPE_HELP}")),
         Event::Forwarding(forward) => say(format_args!("forwarding {forward}")),
         Event::GuestAddress(address) => say(format_args!("the guest's address is {address}")),

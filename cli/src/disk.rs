@@ -1,6 +1,7 @@
 //! `rvmm disk`: images that no machine uses.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use vmm::disk::{
     ResizeRequest, Resizing,
 };
 
+use crate::signals::Stop;
 use crate::{exit_code, voice};
 
 /// An operation that takes longer than this shows how far it is.
@@ -109,8 +111,16 @@ impl From<Format> for ImageFormat {
 
 /// Carries out a command; answers the exit code.
 pub(crate) fn run(command: DiskCommand) -> u8 {
-    match carry_out(command) {
+    let stop = Stop::on_signals();
+    let done = carry_out(command, &stop);
+    match done {
         Ok(()) => exit_code::SUCCESS,
+        Err(_) if stop.signal().is_some() => {
+            voice::say("stopped; an image that was being made is removed");
+            // What was half made is gone by now: the process ends as if it had not noticed.
+            let _ = stop.signal().map(signal_hook::low_level::emulate_default_handler);
+            exit_code::FAILURE
+        }
         Err(error) => {
             voice::say(format_args!("error: {}", vmm::error_chain(&error)));
             exit_code::FAILURE
@@ -118,7 +128,7 @@ pub(crate) fn run(command: DiskCommand) -> u8 {
     }
 }
 
-fn carry_out(command: DiskCommand) -> Result<(), DiskError> {
+fn carry_out(command: DiskCommand, stop: &Stop) -> Result<(), DiskError> {
     match command {
         DiskCommand::Create { path, size, format } => {
             disk::create(&CreateRequest { path, size, format: format.into() })
@@ -142,7 +152,7 @@ fn carry_out(command: DiskCommand) -> Result<(), DiskError> {
             Ok(())
         }
         DiskCommand::Compact { path, format } => {
-            let report = disk::compact(&path, format.map(Into::into), &mut Shown::new())?;
+            let report = disk::compact(&path, format.map(Into::into), &mut Shown::new(stop))?;
             voice::say(format_args!(
                 "{}: takes {}, was {}",
                 path.display(),
@@ -154,7 +164,7 @@ fn carry_out(command: DiskCommand) -> Result<(), DiskError> {
         DiskCommand::Convert(ConvertArgs { source, target, from, to, backing, replace }) => {
             let (source_format, target_format) = (from.map(Into::into), to.into());
             let request = ConvertRequest { source, source_format, backing, target, target_format, replace };
-            disk::convert(&request, &mut Shown::new())
+            disk::convert(&request, &mut Shown::new(stop))
         }
     }
 }
@@ -226,19 +236,23 @@ fn as_text(info: &ImageInfo) -> String {
 }
 
 /// A bar on standard error, once the operation takes long.
-struct Shown {
+struct Shown<'a> {
+    stop: &'a Stop,
     since: Instant,
     bar: Option<ProgressBar>,
 }
 
-impl Shown {
-    fn new() -> Self {
-        Self { since: Instant::now(), bar: None }
+impl<'a> Shown<'a> {
+    fn new(stop: &'a Stop) -> Self {
+        Self { stop, since: Instant::now(), bar: None }
     }
 }
 
-impl Progress for Shown {
-    fn advanced(&mut self, done: u64, total: u64) {
+impl Progress for Shown<'_> {
+    fn advanced(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+        if self.stop.signal().is_some() {
+            return ControlFlow::Break(());
+        }
         if self.bar.is_none() && self.since.elapsed() > PATIENCE && io::stderr().is_terminal() {
             let style =
                 ProgressStyle::with_template("{bar:40} {percent} %, {bytes} of {total_bytes}, {eta} left");
@@ -248,10 +262,11 @@ impl Progress for Shown {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
         }
+        ControlFlow::Continue(())
     }
 }
 
-impl Drop for Shown {
+impl Drop for Shown<'_> {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -5,10 +5,10 @@ use std::io;
 use std::path::PathBuf;
 
 use vmm::config::{
-    BackendConfig, BootConfig, DEFAULT_CMDLINE, MachineConfig, NetConfig, OnReboot, UnpackBy, VirtioTransport,
+    BackendConfig, BootConfig, DEFAULT_CMDLINE, MachineConfig, NetConfig, OnReboot, SerialBackend, UnpackBy,
 };
 
-use crate::args::{BootArgs, Reboot, Unpack, UnpackCache, Virtio};
+use crate::args::{BootArgs, Reboot, Unpack, UnpackCache};
 use crate::cache_folder;
 use crate::exit_code;
 
@@ -48,15 +48,18 @@ impl BootArgs {
     /// The machine the flags describe, over that of the file.
     pub(crate) fn machine_config(&self) -> Result<MachineConfig, ConfigFileError> {
         let mut config = self.base()?;
+        self.add_console(&mut config);
         self.change_boot(&mut config.boot);
         set(&mut config.memory_bytes, &self.memory);
         set(&mut config.cpus, &self.cpus);
         set(&mut config.serial, &self.serial);
-        set(&mut config.virtio, &self.virtio.map(VirtioTransport::from));
+        set(&mut config.virtio, &self.virtio.and_then(|virtio| virtio.transport));
+        set(&mut config.packed_rings, &self.virtio.and_then(|virtio| virtio.packed_rings));
         set(&mut config.on_reboot, &self.on_reboot.map(OnReboot::from));
         set(&mut config.shutdown_timeout, &self.shutdown_timeout);
         config.rng |= self.rng;
-        config.balloon |= self.balloon;
+        config.balloon |= self.balloon || self.balloon_target.is_some();
+        config.balloon_target = self.balloon_target.or(config.balloon_target);
         config.vsock = self.vsock.clone().or(config.vsock);
         config.timeout = self.timeout.or(config.timeout);
         config.expect = self.expect.clone().or(config.expect);
@@ -113,6 +116,18 @@ impl BootArgs {
         }
     }
 
+    /// A console that the kernel is to use, where nobody says what it is to use.
+    fn add_console(&self, config: &mut MachineConfig) {
+        let Some(console) = &self.console else { return };
+        config.console = Some(console.clone());
+        if *console == SerialBackend::Stdio && config.serial == SerialBackend::Stdio {
+            config.serial = SerialBackend::Null;
+        }
+        if config.boot.cmdline == DEFAULT_CMDLINE {
+            config.boot.cmdline = format!("{DEFAULT_CMDLINE} console=hvc0");
+        }
+    }
+
     /// Forwards go to the first network, which they bring if there is none.
     fn add_forwards(&self, nets: &mut Vec<NetConfig>) -> Result<(), ConfigFileError> {
         if self.forward.is_empty() {
@@ -138,16 +153,6 @@ pub(crate) fn to_toml(config: &MachineConfig) -> Result<String, ConfigFileError>
 fn set<T: Clone>(place: &mut T, flag: &Option<T>) {
     if let Some(value) = flag {
         *place = value.clone();
-    }
-}
-
-impl From<Virtio> for VirtioTransport {
-    fn from(virtio: Virtio) -> Self {
-        match virtio {
-            Virtio::Pci => Self::Pci,
-            Virtio::Mmio => Self::Mmio,
-            Virtio::MmioCmdline => Self::MmioCmdline,
-        }
     }
 }
 

@@ -49,6 +49,26 @@ fn unpacked_files_are_kept_where_the_flag_says() {
 }
 
 #[test]
+fn a_virtio_console_takes_standard_input_and_the_kernel_is_told() {
+    let machine = config(&["--console", "stdio"]);
+    assert_eq!((&machine.serial, &machine.console), (&SerialBackend::Null, &Some(SerialBackend::Stdio)));
+    assert_eq!(machine.boot.cmdline, format!("{DEFAULT_CMDLINE} console=hvc0"));
+    let machine = config(&["--console", "pty", "--cmdline", "quiet", "--append", "x"]);
+    assert_eq!((&machine.serial, machine.boot.cmdline.as_str()), (&SerialBackend::Stdio, "quiet x"));
+    let both = config(&["--console", "stdio", "--serial", "stdio"]);
+    assert!(both.validate().unwrap_err().to_string().contains("only one of them can be stdio"));
+}
+
+#[test]
+fn a_size_for_the_balloon_brings_one() {
+    let machine = config(&["--balloon-target", "128M"]);
+    assert_eq!((machine.balloon, machine.balloon_target), (true, Some(128 << 20)));
+    assert!(config(&["--balloon-target", "1G"]).validate().unwrap_err().to_string().contains("more than"));
+    let file = "memory = \"1G\"\nballoon_target = \"1M\"\n[boot]\nkernel = \"k\"\n";
+    assert!(with_file(file, &[]).unwrap().validate().unwrap_err().to_string().contains("no balloon"));
+}
+
+#[test]
 fn what_is_printed_is_what_is_read() {
     let everything = config(&[
         "--initrd",
@@ -61,7 +81,11 @@ fn what_is_printed_is_what_is_read() {
         "file=log",
         "--rng",
         "--virtio",
-        "mmio",
+        "mmio,packed=on",
+        "--console",
+        "socket=c",
+        "--balloon-target",
+        "100M",
         "--disk",
         "d.img,size=20G,flush=os",
         "--disk",

@@ -1,14 +1,43 @@
 //! Signals that end, stop and continue the process.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use rustix::process::{Signal, getpid, kill_process};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::{Handle, Signals};
 use vmm::MachineHandle;
 
 use crate::inherited::is_ignored;
+
+/// Whether a signal asked a long operation to stop; the second one ends the process by itself.
+pub(crate) struct Stop(Arc<AtomicUsize>);
+
+impl Stop {
+    /// Takes note of SIGINT, SIGTERM and SIGHUP, unless the parent had them ignored. A signal that cannot be taken ends the
+    /// process as ever.
+    pub(crate) fn on_signals() -> Self {
+        let stop = Self(Arc::default());
+        for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
+            // In this order: the second signal finds the first one's mark.
+            let again = Arc::new(AtomicBool::new(false));
+            let taken = signal_hook::flag::register_conditional_default(signal, again.clone())
+                .and_then(|_| signal_hook::flag::register(signal, again))
+                .and_then(|_| signal_hook::flag::register_usize(signal, stop.0.clone(), signal as usize));
+            if let Err(error) = taken {
+                log::debug!("signal {signal} is not taken: {error}");
+            }
+        }
+        stop
+    }
+
+    /// The signal that came.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        i32::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
+    }
+}
 
 /// Watches signals until [`Watch::end`].
 pub(crate) struct Watch {
@@ -26,7 +55,7 @@ pub(crate) fn watch(machine: MachineHandle) -> io::Result<Watch> {
     restore_on_panic(&machine);
     // What the parent had ignored stays ignored: a machine under nohup outlives its terminal.
     let taken = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP].into_iter().filter(|signal| !is_ignored(*signal));
-    let mut signals = Signals::new(taken.chain([SIGCONT]))?;
+    let mut signals = Signals::new(taken.chain([SIGCONT, SIGWINCH]))?;
     let handle = signals.handle();
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut asked = 0;
@@ -37,7 +66,9 @@ pub(crate) fn watch(machine: MachineHandle) -> io::Result<Watch> {
                     if let Some(terminal) = machine.terminal() {
                         terminal.resume();
                     }
+                    machine.resized();
                 }
+                SIGWINCH => machine.resized(),
                 SIGTERM if asked == 0 => {
                     asked = 1;
                     machine.terminate(SIGTERM);

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vmm::config::{SerialBackend, check_cpus, check_memory, parse_duration, parse_size};
+use vmm::config::{SerialBackend, VirtioTransport, check_cpus, check_memory, parse_duration, parse_size};
 use vmm::console::ExpectPattern;
 use vmm::engine::EngineOptions;
 
-use crate::args::UnpackCache;
+use crate::args::{UnpackCache, Virtio};
 
 /// What is wrong with a value, without the flag's name.
 type Parsed<T> = Result<T, String>;
@@ -17,6 +17,27 @@ pub(crate) fn memory(text: &str) -> Parsed<u64> {
     let bytes = parse_size(text).map_err(|error| error.to_string())?;
     check_memory(bytes).map_err(|error| error.to_string())?;
     Ok(bytes)
+}
+
+/// A number of bytes.
+pub(crate) fn size(text: &str) -> Parsed<u64> {
+    parse_size(text).map_err(|error| error.to_string())
+}
+
+/// Where virtio devices are, and their rings.
+pub(crate) fn virtio(text: &str) -> Parsed<Virtio> {
+    let mut virtio = Virtio { transport: None, packed_rings: None };
+    for part in text.split(',') {
+        match part {
+            "pci" => virtio.transport = Some(VirtioTransport::Pci),
+            "mmio" => virtio.transport = Some(VirtioTransport::Mmio),
+            "mmio-cmdline" => virtio.transport = Some(VirtioTransport::MmioCmdline),
+            "packed=on" => virtio.packed_rings = Some(true),
+            "packed=off" => virtio.packed_rings = Some(false),
+            _ => return Err(format!("{part}: not one of pci, mmio, mmio-cmdline, packed=on|off")),
+        }
+    }
+    Ok(virtio)
 }
 
 /// What an engine's cache of host code may take.

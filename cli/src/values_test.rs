@@ -19,6 +19,17 @@ fn serial_back_ends() {
 }
 
 #[test]
+fn virtio_has_a_place_and_rings() {
+    let both = |transport, packed_rings| Ok(Virtio { transport, packed_rings });
+    assert_eq!(virtio("pci"), both(Some(VirtioTransport::Pci), None));
+    assert_eq!(virtio("mmio-cmdline,packed=on"), both(Some(VirtioTransport::MmioCmdline), Some(true)));
+    assert_eq!(virtio("packed=off"), both(None, Some(false)));
+    for text in ["", "isa", "pci,", "packed", "packed=maybe", "pci;mmio"] {
+        assert!(virtio(text).unwrap_err().contains("not one of pci, mmio"), "{text}");
+    }
+}
+
+#[test]
 fn ports() {
     assert_eq!(port("0xf4"), Ok(0xf4));
     assert_eq!(port("1281"), Ok(0x501));

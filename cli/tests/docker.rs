@@ -8,6 +8,7 @@
 //! * `RVMM`: the program (default: the workspace's release build)
 //! * `RVMM_TEST_VMM=qemu`: the same with QEMU's software emulation, which tells a fault of the guest or of the test from one of rvmm
 //! * `RVMM_TEST_CPUS`, `RVMM_TEST_APPEND`: vCPUs (1); words for the kernel's command line
+//! * `RVMM_TEST_FLAGS`: more flags for rvmm, such as `--virtio pci,packed=on`
 //! * `RVMM_TEST_ONLY=WORDS`: only the checks whose name has one of these words, separated by commas (and `load`, which they need)
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot set itself up has failed
 #![allow(clippy::print_stdout)] // what is checked is told as it goes

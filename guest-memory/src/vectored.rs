@@ -1,17 +1,21 @@
 //! Input and output between file descriptors and guest memory, without a copy in between.
+//!
+//! Slices of memory that nobody watches (`B` is `()`) work as well.
 #![allow(unsafe_code)] // the kernel is given pointers into guest memory: a Rust reference to it may not exist
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::Slice;
+use smallvec::SmallVec;
+use vm_memory::VolatileSlice;
+use vm_memory::bitmap::BitmapSlice;
 
 /// Most slices taken in one call; POSIX systems take 1,024.
 const MAX_SLICES: usize = 1024;
 
-/// `struct iovec` per slice. The pointers are good as long as the slices are.
-fn iovecs(slices: &[Slice<'_>]) -> Vec<libc::iovec> {
-    let of = |slice: &Slice<'_>| libc::iovec {
+/// `struct iovec` per slice; most calls have few. The pointers are good as long as the slices are.
+fn iovecs<B: BitmapSlice>(slices: &[VolatileSlice<'_, B>]) -> SmallVec<[libc::iovec; 8]> {
+    let of = |slice: &VolatileSlice<'_, B>| libc::iovec {
         iov_base: slice.ptr_guard_mut().as_ptr().cast(),
         iov_len: slice.len(),
     };
@@ -32,8 +36,7 @@ fn restarted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
 }
 
 /// Tells the watch of each slice that its part of the first `count` bytes was written.
-fn mark_written(slices: &[Slice<'_>], count: usize) {
-    use vm_memory::bitmap::Bitmap;
+fn mark_written<B: BitmapSlice>(slices: &[VolatileSlice<'_, B>], count: usize) {
     let mut left = count;
     for slice in slices {
         let part = slice.len().min(left);
@@ -54,11 +57,18 @@ fn offset_of(offset: u64) -> io::Result<libc::off_t> {
 ///
 /// # Errors
 /// What preadv(2) says.
-pub fn read_at(file: BorrowedFd<'_>, slices: &[Slice<'_>], offset: u64) -> io::Result<usize> {
+pub fn read_at<B: BitmapSlice>(
+    file: BorrowedFd<'_>,
+    slices: &[VolatileSlice<'_, B>],
+    offset: u64,
+) -> io::Result<usize> {
     let (vectors, offset) = (iovecs(slices), offset_of(offset)?);
-    let count = restarted(|| {
-        // SAFETY: each vector is a live slice of guest memory, which only volatile accesses reach; at most 1,024.
-        unsafe { libc::preadv(file.as_raw_fd(), vectors.as_ptr(), vectors.len() as libc::c_int, offset) }
+    let count = restarted(|| match &vectors[..] {
+        // What one disk request has most often; the kernel need not look for a list.
+        // SAFETY: the vector is a live slice of guest memory, which only volatile accesses reach.
+        [one] => unsafe { libc::pread(file.as_raw_fd(), one.iov_base, one.iov_len, offset) },
+        // SAFETY: the same of each; at most 1,024.
+        all => unsafe { libc::preadv(file.as_raw_fd(), all.as_ptr(), all.len() as libc::c_int, offset) },
     })?;
     mark_written(slices, count);
     Ok(count)
@@ -68,11 +78,17 @@ pub fn read_at(file: BorrowedFd<'_>, slices: &[Slice<'_>], offset: u64) -> io::R
 ///
 /// # Errors
 /// What pwritev(2) says.
-pub fn write_at(file: BorrowedFd<'_>, slices: &[Slice<'_>], offset: u64) -> io::Result<usize> {
+pub fn write_at<B: BitmapSlice>(
+    file: BorrowedFd<'_>,
+    slices: &[VolatileSlice<'_, B>],
+    offset: u64,
+) -> io::Result<usize> {
     let (vectors, offset) = (iovecs(slices), offset_of(offset)?);
-    restarted(|| {
-        // SAFETY: as in `read_at`; the kernel only reads them.
-        unsafe { libc::pwritev(file.as_raw_fd(), vectors.as_ptr(), vectors.len() as libc::c_int, offset) }
+    restarted(|| match &vectors[..] {
+        // SAFETY: as in `read_at`; the kernel only reads it.
+        [one] => unsafe { libc::pwrite(file.as_raw_fd(), one.iov_base, one.iov_len, offset) },
+        // SAFETY: the same.
+        all => unsafe { libc::pwritev(file.as_raw_fd(), all.as_ptr(), all.len() as libc::c_int, offset) },
     })
 }
 
@@ -80,7 +96,7 @@ pub fn write_at(file: BorrowedFd<'_>, slices: &[Slice<'_>], offset: u64) -> io::
 ///
 /// # Errors
 /// What readv(2) says, `WouldBlock` included.
-pub fn read(file: BorrowedFd<'_>, slices: &[Slice<'_>]) -> io::Result<usize> {
+pub fn read<B: BitmapSlice>(file: BorrowedFd<'_>, slices: &[VolatileSlice<'_, B>]) -> io::Result<usize> {
     let vectors = iovecs(slices);
     let count = restarted(|| {
         // SAFETY: as in `read_at`.
@@ -94,7 +110,7 @@ pub fn read(file: BorrowedFd<'_>, slices: &[Slice<'_>]) -> io::Result<usize> {
 ///
 /// # Errors
 /// What writev(2) says, `WouldBlock` included.
-pub fn write(file: BorrowedFd<'_>, slices: &[Slice<'_>]) -> io::Result<usize> {
+pub fn write<B: BitmapSlice>(file: BorrowedFd<'_>, slices: &[VolatileSlice<'_, B>]) -> io::Result<usize> {
     let vectors = iovecs(slices);
     restarted(|| {
         // SAFETY: as in `read_at`; the kernel only reads them.

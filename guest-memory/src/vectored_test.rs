@@ -79,3 +79,21 @@ fn an_offset_beyond_what_files_have_is_an_error() {
     assert!(read_at(file.as_fd(), std::slice::from_ref(&slice), u64::MAX).is_err());
     assert!(write_at(file.as_fd(), &[slice], 1 << 63).is_err());
 }
+
+#[test]
+fn one_call_takes_as_many_slices_as_the_system_does() {
+    let memory = memory();
+    let slices: Vec<_> = (0..3000).map(|at| memory.get_slice(GuestAddress(at), 1).unwrap()).collect();
+    let file = file_with(&[5; 3000]);
+    assert_eq!(read_at(file.as_fd(), &slices, 0).unwrap(), 1024);
+    assert_eq!(write_at(file.as_fd(), &slices[1024..], 0).unwrap(), 1024);
+}
+
+#[test]
+fn memory_that_nobody_watches_is_as_good() {
+    let mut bytes = [0; 6];
+    let (front, back) = bytes.split_at_mut(2);
+    let slices = [VolatileSlice::from(front), VolatileSlice::from(back)];
+    assert_eq!(read(file_with(b"abcdef").as_fd(), &slices).unwrap(), 6);
+    assert_eq!(&bytes, b"abcdef");
+}

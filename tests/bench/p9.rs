@@ -5,18 +5,18 @@
 //! through the server, without a queue, and directly. Prints one line of JSON.
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a program for developers
 
+mod ring;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use devices::p9::{ByteReply, IdMode, Server, ShareConfig};
 use devices::virtio::p9::P9;
-use devices::virtio::{Activation, DeviceLink, Queue, QueueLayout, TransportInterrupt, VirtioDevice};
-use guest_memory::GuestMemory;
+use devices::virtio::{QueueLayout, VirtioDevice};
+use ring::Ring;
 use vm_memory::{Bytes, GuestAddress};
 
 /// Bytes of the large file: more than a processor's cache, less than the page cache.
@@ -34,114 +34,34 @@ const LAYOUT: QueueLayout = QueueLayout { size: SIZE, descriptors: 0x1000, drive
 const REQUESTS: u64 = 0x1_0000;
 const HEADERS: u64 = 0x2_0000;
 const DATA: u64 = 0x10_0000;
-/// VERSION_1 and EVENT_IDX.
-const RING_FEATURES: u64 = 1 << 32 | 1 << 29;
-
-/// The driver sleeps here until the device interrupts.
-#[derive(Default)]
-struct Interrupt {
-    pending: Mutex<bool>,
-    arrived: Condvar,
-}
-
-impl Interrupt {
-    fn wait(&self) {
-        let pending = self.pending.lock().unwrap();
-        let limit = Duration::from_secs(10);
-        *self.arrived.wait_timeout_while(pending, limit, |pending| !*pending).unwrap().0 = false;
-    }
-}
-
-impl TransportInterrupt for Interrupt {
-    fn queue_used(&self, _: u16) {
-        *self.pending.lock().unwrap() = true;
-        self.arrived.notify_one();
-    }
-
-    fn config_changed(&self) {}
-
-    fn needs_reset(&self) {}
-
-    fn reset_needed(&self) -> bool {
-        false
-    }
-
-    fn clear(&self) {}
-}
-
-/// The driver's side: request `n` always uses descriptors `3 * n` to `3 * n + 2`.
-struct Driver {
-    memory: Arc<GuestMemory>,
-    interrupt: Arc<Interrupt>,
-    available: u16,
-    used: u16,
-}
+/// The driver's side.
+struct Driver(Ring);
 
 impl Driver {
     fn new() -> Self {
-        let memory = Arc::new(GuestMemory::from_ranges(&[(GuestAddress(0), 16 << 20)]).unwrap());
-        Self { memory, interrupt: Arc::default(), available: 0, used: 0 }
-    }
-
-    fn store<T: vm_memory::ByteValued>(&self, at: u64, value: T) {
-        self.memory.write_obj(value, GuestAddress(at)).unwrap();
-    }
-
-    fn load(&self, at: u64) -> u16 {
-        self.memory.load(GuestAddress(at), Ordering::Acquire).unwrap()
+        Self(Ring::new(LAYOUT))
     }
 
     /// Puts a message into place `number` of the ring.
     fn ask(&mut self, number: u64, message: &[u8]) {
-        let (next, write) = (1_u64 << 32, 2_u64 << 32);
-        let link = |to: u64| (3 * number + to) << 48;
-        self.memory.write_slice(message, GuestAddress(REQUESTS + 4096 * number)).unwrap();
-        let buffers = [
-            (REQUESTS + 4096 * number, message.len() as u64 | next | link(1)),
-            (HEADERS + 4096 * number, 11 | next | write | link(2)),
-            (DATA + READ_BYTES * number, READ_BYTES | write),
-        ];
-        for (at, (gpa, rest)) in (3 * number..).zip(buffers) {
-            self.store(LAYOUT.descriptors + 16 * at, [gpa, rest]);
-        }
-        let at = LAYOUT.driver + 4 + 2 * u64::from(self.available % SIZE);
-        self.store(at, 3 * number as u16);
-        self.available = self.available.wrapping_add(1);
-    }
-
-    /// Makes what was put there visible; whether the device wants to be told.
-    fn publish(&self, before: u16) -> bool {
-        let at = GuestAddress(LAYOUT.driver + 2);
-        self.memory.store(self.available, at, Ordering::Release).unwrap();
-        fence(Ordering::SeqCst);
-        let event = self.load(LAYOUT.device + 4 + 8 * u64::from(SIZE));
-        self.available.wrapping_sub(event).wrapping_sub(1) < self.available.wrapping_sub(before)
+        let (request, header) = (REQUESTS + 4096 * number, HEADERS + 4096 * number);
+        self.0.memory.write_slice(message, GuestAddress(request)).unwrap();
+        let data = (DATA + READ_BYTES * number, READ_BYTES, true);
+        self.0.describe(number, [(request, message.len() as u64, false), (header, 11, true), data]);
+        self.0.put(number as u16);
     }
 
     /// The place of the next answered request, and the type of its reply.
     fn answered(&mut self) -> Option<(u64, u8)> {
-        if self.load(LAYOUT.device + 2) == self.used {
-            return None;
-        }
-        let at = LAYOUT.device + 4 + 8 * u64::from(self.used % SIZE);
-        let head: u32 = self.memory.read_obj(GuestAddress(at)).unwrap();
-        self.used = self.used.wrapping_add(1);
-        let number = u64::from(head) / 3;
-        Some((number, self.memory.read_obj(GuestAddress(HEADERS + 4096 * number + 4)).unwrap()))
-    }
-
-    /// Asks for an interrupt at the next answer; whether there is one already.
-    fn enable_interrupts(&self) -> bool {
-        self.store(LAYOUT.driver + 4 + 2 * u64::from(SIZE), self.used);
-        fence(Ordering::SeqCst);
-        self.load(LAYOUT.device + 2) != self.used
+        let number = u64::from(self.0.answered()?);
+        Some((number, self.0.load(HEADERS + 4096 * number + 4)))
     }
 
     /// Sends a message and waits for its reply of type `reply`.
     fn call(&mut self, device: &mut P9, message: &[u8], reply: u8) {
-        let before = self.available;
+        let before = self.0.available;
         self.ask(0, message);
-        if self.publish(before) {
+        if self.0.publish(before) {
             device.notify(0);
         }
         assert_eq!(self.wait(), (0, reply));
@@ -152,8 +72,8 @@ impl Driver {
             if let Some(answer) = self.answered() {
                 return answer;
             }
-            if !self.enable_interrupts() {
-                self.interrupt.wait();
+            if !self.0.enable_interrupts() {
+                self.0.interrupt.wait();
             }
         }
     }
@@ -168,7 +88,7 @@ impl Driver {
         while left > 0 {
             let (number, kind) = self.wait();
             assert_eq!(kind, 117);
-            let count: u32 = self.memory.read_obj(GuestAddress(HEADERS + 4096 * number + 7)).unwrap();
+            let count: u32 = self.0.load(HEADERS + 4096 * number + 7);
             assert_eq!(u64::from(count), READ_BYTES);
             left -= 1;
             if offset < FILE_BYTES {
@@ -178,11 +98,11 @@ impl Driver {
     }
 
     fn read_next(&mut self, device: &mut P9, number: u64, offset: &mut u64) {
-        let before = self.available;
+        let before = self.0.available;
         let count = READ_BYTES as u32;
         self.ask(number, &message(116, &[&[1, 0, 0, 0], &offset.to_le_bytes(), &count.to_le_bytes()]));
         *offset += READ_BYTES;
-        if self.publish(before) {
+        if self.0.publish(before) {
             device.notify(0);
         }
     }
@@ -222,12 +142,8 @@ fn large(dir: &Path) -> [f64; 3] {
     let mut buffer = vec![0; READ_BYTES as usize];
     let mut driver = Driver::new();
     let mut device = P9::new("bench", server(dir)).unwrap();
-    let link = DeviceLink::new(driver.interrupt.clone());
-    let memory = driver.memory.clone();
-    device
-        .activate(Activation { features: RING_FEATURES, memory: memory.clone(), link: link.clone() })
-        .unwrap();
-    device.start_queue(0, Queue::new(0, LAYOUT, RING_FEATURES, memory, link).unwrap());
+    driver.0.activate(&mut device);
+    device.start_queue(0, driver.0.queue());
     driver.call(&mut device, &version(), 101);
     driver.call(&mut device, &attach(), 105);
     driver.call(&mut device, &message(110, &[&[0; 4], &[1, 0, 0, 0], &[1, 0], &string("large")]), 111);

@@ -29,6 +29,8 @@ pub use memory::Resident;
 pub use report::{ExitCount, Phase, Report};
 pub use stop::{RegisterDump, StopReason};
 
+use devices::lock;
+
 /// An error and what caused it, on one line. A cause that its error already tells is not told twice.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

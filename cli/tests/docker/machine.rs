@@ -54,6 +54,7 @@ impl Machine {
                     &format!("{},tag=share,mount=/share", place.share().display()),
                     "--rng",
                 ]);
+                command.args(env::var("RVMM_TEST_FLAGS").unwrap_or_default().split_whitespace());
                 (command, None)
             }
             Vmm::Qemu => {

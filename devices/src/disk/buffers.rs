@@ -1,73 +1,62 @@
 //! Memory that a request moves data between.
 #![allow(unsafe_code)] // address ranges of guest memory, which no Rust reference may name
 
-use std::marker::PhantomData;
-
 use imago::io_buffers::{IoVector, IoVectorMut};
 use smallvec::{SmallVec, smallvec};
 use vm_memory::VolatileSlice;
 use vm_memory::bitmap::BitmapSlice;
 
-/// The most ranges one system call takes (`IOV_MAX` of Linux and macOS).
-const MAX_RANGES_PER_CALL: usize = 1024;
+/// A range of host memory. Whoever made it tells those that watch it of writes.
+type Slice<'a> = VolatileSlice<'a, ()>;
 
 /// Most requests have few ranges, and are not worth an allocation.
-type List = SmallVec<[libc::iovec; 8]>;
+type List<'a> = SmallVec<[Slice<'a>; 8]>;
 
 /// Ranges of host memory, in order; those moved already are cut off the front.
 #[derive(Debug, Clone)]
-struct Ranges {
+struct Ranges<'a> {
     /// Never empty ranges.
-    list: List,
+    list: List<'a>,
     /// The first of `list` that is not moved yet.
     next: usize,
     /// Bytes from there on.
     bytes: usize,
 }
 
-impl Ranges {
-    fn new(list: List) -> Self {
-        let bytes = list.iter().fold(0, |sum: usize, range| sum.saturating_add(range.iov_len));
+impl<'a> Ranges<'a> {
+    fn new(list: List<'a>) -> Self {
+        let bytes = list.iter().fold(0, |sum: usize, range| sum.saturating_add(range.len()));
         Self { list, next: 0, bytes }
     }
 
-    fn of_slices<B: BitmapSlice>(slices: &[VolatileSlice<'_, B>]) -> Self {
-        let ranges = slices.iter().filter(|slice| !slice.is_empty()).map(|slice| libc::iovec {
-            iov_base: slice.ptr_guard_mut().as_ptr().cast(),
-            iov_len: slice.len(),
-        });
-        Self::new(ranges.collect())
+    /// # Safety
+    /// The ranges are memory for as long as `'a`, and writable if they are to be a target.
+    unsafe fn of_parts(parts: impl Iterator<Item = (*mut u8, usize)>) -> Self {
+        let parts = parts.filter(|(_, len)| *len > 0);
+        // SAFETY: the caller's promise.
+        Self::new(parts.map(|(start, len)| unsafe { Slice::new(start, len) }).collect())
     }
 
-    fn of_ranges(list: &[libc::iovec]) -> Self {
-        Self::new(list.iter().filter(|range| range.iov_len > 0).copied().collect())
+    fn of_slices<B: BitmapSlice>(slices: &'a [VolatileSlice<'_, B>]) -> Self {
+        let parts = slices.iter().map(|slice| (slice.ptr_guard_mut().as_ptr(), slice.len()));
+        // SAFETY: slices that are borrowed for `'a`.
+        unsafe { Self::of_parts(parts) }
     }
 
-    fn of_bytes(address: *mut u8, len: usize) -> Self {
-        let list = if len == 0 {
-            List::new()
-        } else {
-            smallvec![libc::iovec { iov_base: address.cast(), iov_len: len }]
-        };
-        Self::new(list)
-    }
-
-    /// What one system call can take.
-    fn for_one_call(&self) -> &[libc::iovec] {
-        let left = self.list.get(self.next..).unwrap_or_default();
-        left.get(..MAX_RANGES_PER_CALL).unwrap_or(left)
+    fn left(&self) -> &[Slice<'a>] {
+        self.list.get(self.next..).unwrap_or_default()
     }
 
     fn advance(&mut self, mut count: usize) {
         count = count.min(self.bytes);
         self.bytes -= count;
         while let Some(range) = self.list.get_mut(self.next) {
-            if count < range.iov_len {
-                range.iov_base = range.iov_base.wrapping_byte_add(count);
-                range.iov_len -= count;
+            if count < range.len() {
+                // Not past its end.
+                *range = range.offset(count).unwrap_or(*range);
                 break;
             }
-            count -= range.iov_len;
+            count -= range.len();
             self.next += 1;
         }
     }
@@ -80,93 +69,75 @@ impl Ranges {
         }
         let mut taken = List::new();
         let mut missing = count;
-        for range in self.list.get(self.next..).unwrap_or_default() {
+        for range in self.left() {
             if missing == 0 {
                 break;
             }
-            let len = missing.min(range.iov_len);
-            taken.push(libc::iovec { iov_base: range.iov_base, iov_len: len });
+            let len = missing.min(range.len());
+            taken.extend(range.subslice(0, len));
             missing -= len;
         }
         self.advance(count);
         Self::new(taken)
     }
-
-    /// Each range as a slice, for copying, while `Self`'s maker vouches for the memory.
-    fn slices(&self) -> impl Iterator<Item = VolatileSlice<'_, ()>> {
-        let left = self.list.get(self.next..).unwrap_or_default();
-        left.iter().map(|range| {
-            // SAFETY: the ranges came from slices or buffers that `Source` and `Target` keep borrowed for as long as `self`
-            // exists, and were only ever made shorter.
-            unsafe { VolatileSlice::new(range.iov_base.cast(), range.iov_len) }
-        })
-    }
 }
 
 /// Memory to be written to a disk.
 #[derive(Debug)]
-pub(super) struct Source<'a> {
-    ranges: Ranges,
-    memory: PhantomData<&'a [u8]>,
-}
+pub(super) struct Source<'a>(Ranges<'a>);
 
 /// Memory to be filled from a disk.
 #[derive(Debug)]
-pub(super) struct Target<'a> {
-    ranges: Ranges,
-    memory: PhantomData<&'a mut [u8]>,
-}
+pub(super) struct Target<'a>(Ranges<'a>);
 
 impl<'a> Source<'a> {
     pub(super) fn of_slices<B: BitmapSlice>(slices: &'a [VolatileSlice<'_, B>]) -> Self {
-        Self { ranges: Ranges::of_slices(slices), memory: PhantomData }
+        Self(Ranges::of_slices(slices))
     }
 
-    /// A source is only ever read from.
     pub(super) fn of_bytes(bytes: &'a [u8]) -> Self {
-        Self { ranges: Ranges::of_bytes(bytes.as_ptr().cast_mut(), bytes.len()), memory: PhantomData }
+        Self::repeating(bytes, bytes.len())
     }
 
     /// What imago wants written.
     pub(super) fn of_ranges(vector: &'a IoVector<'_>) -> Self {
         // SAFETY: the ranges are only read from, and borrowed for as long as the source exists.
         let list = unsafe { vector.as_iovec() };
-        Self { ranges: Ranges::of_ranges(list), memory: PhantomData }
+        // SAFETY: the same.
+        Self(unsafe { Ranges::of_parts(list.iter().map(|range| (range.iov_base.cast(), range.iov_len))) })
     }
 
     /// `bytes` again and again, `len` bytes in all.
     pub(super) fn repeating(bytes: &'a [u8], len: usize) -> Self {
-        let mut list = List::new();
-        let mut left = if bytes.is_empty() { 0 } else { len };
-        while left > 0 {
-            let len = left.min(bytes.len());
-            list.push(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: len });
-            left -= len;
-        }
-        Self { ranges: Ranges::new(list), memory: PhantomData }
+        let len = if bytes.is_empty() { 0 } else { len };
+        let pieces = (0..len).step_by(bytes.len().max(1));
+        let parts = pieces.map(|at| (bytes.as_ptr().cast_mut(), bytes.len().min(len - at)));
+        // SAFETY: parts of `bytes`; a source is only ever read from.
+        Self(unsafe { Ranges::of_parts(parts) })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.ranges.bytes
+        self.0.bytes
     }
 
-    pub(super) fn for_one_call(&self) -> &[libc::iovec] {
-        self.ranges.for_one_call()
+    /// What is not written yet.
+    pub(super) fn slices(&self) -> &[Slice<'a>] {
+        self.0.left()
     }
 
     /// The first `count` bytes are written.
     pub(super) fn advance(&mut self, count: usize) {
-        self.ranges.advance(count);
+        self.0.advance(count);
     }
 
     /// Cuts off the first `count` bytes, or all there are.
     pub(super) fn take(&mut self, count: usize) -> Source<'a> {
-        Source { ranges: self.ranges.take(count), memory: PhantomData }
+        Source(self.0.take(count))
     }
 
     /// Copies out as many bytes as both have.
     pub(super) fn copy_to(&self, mut buffer: &mut [u8]) {
-        for slice in self.ranges.slices() {
+        for slice in self.slices() {
             let copied = slice.copy_to(buffer);
             buffer = buffer.get_mut(copied..).unwrap_or_default();
         }
@@ -175,41 +146,44 @@ impl<'a> Source<'a> {
 
 impl<'a> Target<'a> {
     pub(super) fn of_slices<B: BitmapSlice>(slices: &'a [VolatileSlice<'_, B>]) -> Self {
-        Self { ranges: Ranges::of_slices(slices), memory: PhantomData }
+        Self(Ranges::of_slices(slices))
     }
 
     pub(super) fn of_bytes(bytes: &'a mut [u8]) -> Self {
-        Self { ranges: Ranges::of_bytes(bytes.as_mut_ptr(), bytes.len()), memory: PhantomData }
+        let list = if bytes.is_empty() { List::new() } else { smallvec![Slice::from(bytes)] };
+        Self(Ranges::new(list))
     }
 
     /// What imago wants filled.
     pub(super) fn of_ranges(vector: &'a mut IoVectorMut<'_>) -> Self {
         // SAFETY: the ranges are borrowed exclusively for as long as the target exists.
         let list = unsafe { vector.as_iovec() };
-        Self { ranges: Ranges::of_ranges(list), memory: PhantomData }
+        // SAFETY: the same.
+        Self(unsafe { Ranges::of_parts(list.iter().map(|range| (range.iov_base.cast(), range.iov_len))) })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.ranges.bytes
+        self.0.bytes
     }
 
-    pub(super) fn for_one_call(&self) -> &[libc::iovec] {
-        self.ranges.for_one_call()
+    /// What is not filled yet.
+    pub(super) fn slices(&self) -> &[Slice<'a>] {
+        self.0.left()
     }
 
     /// The first `count` bytes are filled.
     pub(super) fn advance(&mut self, count: usize) {
-        self.ranges.advance(count);
+        self.0.advance(count);
     }
 
     /// Cuts off the first `count` bytes, or all there are.
     pub(super) fn take(&mut self, count: usize) -> Target<'a> {
-        Target { ranges: self.ranges.take(count), memory: PhantomData }
+        Target(self.0.take(count))
     }
 
     /// Copies in as many bytes as both have.
     pub(super) fn copy_from(&mut self, mut buffer: &[u8]) {
-        for slice in self.ranges.slices() {
+        for slice in self.slices() {
             let copied = slice.len().min(buffer.len());
             slice.copy_from(buffer);
             buffer = buffer.get(copied..).unwrap_or_default();
@@ -219,7 +193,7 @@ impl<'a> Target<'a> {
     /// Zeros throughout.
     pub(super) fn zero(&mut self) {
         const ZEROS: [u8; 4096] = [0; 4096];
-        while self.ranges.bytes > 0 {
+        while self.0.bytes > 0 {
             let mut piece = self.take(ZEROS.len());
             piece.copy_from(&ZEROS);
         }

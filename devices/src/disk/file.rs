@@ -1,14 +1,14 @@
 //! The host's file below an image.
-#![allow(unsafe_code)] // preadv(2) and pwritev(2) on address ranges
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use guest_memory::vectored;
 use rustix::fs::SeekFrom;
 
 use super::buffers::{Source, Target};
@@ -213,19 +213,12 @@ impl ImageFile {
     /// Fills `target` from `offset` on, up to the file's end; what is left of it is not filled.
     pub(super) fn read_to_end(&self, target: &mut Target<'_>, mut offset: u64) -> io::Result<()> {
         while target.len() > 0 {
-            let ranges = target.for_one_call();
-            // SAFETY: the descriptor is open; the ranges are writable memory, which `target` keeps borrowed.
-            let done = unsafe {
-                libc::preadv(self.file.as_raw_fd(), ranges.as_ptr(), count(ranges), position(offset)?)
-            };
-            match moved(done)? {
-                Some(0) => break,
-                Some(bytes) => {
-                    target.advance(bytes);
-                    offset = offset.saturating_add(bytes as u64);
-                }
-                None => {}
+            let bytes = vectored::read_at(self.file.as_fd(), target.slices(), offset)?;
+            if bytes == 0 {
+                break;
             }
+            target.advance(bytes);
+            offset = offset.saturating_add(bytes as u64);
         }
         Ok(())
     }
@@ -233,19 +226,12 @@ impl ImageFile {
     /// Writes all of `source` from `offset` on.
     pub(super) fn write(&self, mut source: Source<'_>, mut offset: u64) -> io::Result<()> {
         while source.len() > 0 {
-            let ranges = source.for_one_call();
-            // SAFETY: the descriptor is open; the ranges are readable memory, which `source` keeps borrowed.
-            let done = unsafe {
-                libc::pwritev(self.file.as_raw_fd(), ranges.as_ptr(), count(ranges), position(offset)?)
-            };
-            match moved(done)? {
-                Some(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Some(bytes) => {
-                    source.advance(bytes);
-                    offset = offset.saturating_add(bytes as u64);
-                }
-                None => {}
+            let bytes = vectored::write_at(self.file.as_fd(), source.slices(), offset)?;
+            if bytes == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
             }
+            source.advance(bytes);
+            offset = offset.saturating_add(bytes as u64);
         }
         Ok(())
     }
@@ -367,22 +353,6 @@ fn is_unsupported(error: &io::Error) -> bool {
             error.raw_os_error(),
             Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ENOTTY | libc::ENODEV | libc::EINVAL)
         )
-}
-
-/// Bytes that a system call moved; nothing if it was interrupted before.
-fn moved(answer: isize) -> io::Result<Option<usize>> {
-    usize::try_from(answer).map(Some).or_else(|_| match io::Error::last_os_error() {
-        error if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-        error => Err(error),
-    })
-}
-
-fn count(ranges: &[libc::iovec]) -> libc::c_int {
-    libc::c_int::try_from(ranges.len()).unwrap_or(libc::c_int::MAX)
-}
-
-fn position(offset: u64) -> io::Result<libc::off_t> {
-    libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
 #[cfg(test)]

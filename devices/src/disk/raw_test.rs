@@ -129,32 +129,6 @@ fn one_writes_or_many_read() {
     opened("", &path).unwrap();
 }
 
-/// A process that holds a lock of the older kind, which names its owner.
-#[cfg(target_os = "linux")]
-#[test]
-fn the_holder_is_named_where_it_is_known() {
-    let folder = Folder::new();
-    let path = folder.path("disk.img");
-    fs::write(&path, [0; 4096]).unwrap();
-    let script = "import fcntl,sys; f=open(sys.argv[1],'r+'); fcntl.lockf(f,fcntl.LOCK_EX); print('held',flush=True); sys.stdin.read()";
-    let mut holder = std::process::Command::new("python3")
-        .args(["-c", script])
-        .arg(&path)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = [0; 4];
-    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut said).unwrap();
-
-    let message = refused("", &path);
-
-    drop(holder.stdin.take());
-    let pid = holder.id();
-    holder.wait().unwrap();
-    assert!(message.contains(&format!("is in use by process {pid}: end that first")), "{message}");
-}
-
 #[test]
 fn a_file_without_write_permission_says_so() {
     let folder = Folder::new();

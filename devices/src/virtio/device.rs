@@ -1,6 +1,8 @@
 //! What a virtio device is to its transport.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use guest_memory::GuestMemory;
 
@@ -63,28 +65,47 @@ impl DeviceKind {
 #[error("{0}")]
 pub struct ActivationError(pub String);
 
-/// How a device speaks to its driver outside of queues. Cheap to clone, usable from any thread.
+/// How a device speaks to its driver outside of queues, and of it to the log. Cheap to clone, usable from any thread.
 #[derive(Clone)]
-pub struct DeviceLink(Arc<dyn TransportInterrupt>);
+pub struct DeviceLink {
+    transport: Arc<dyn TransportInterrupt>,
+    warnings: Arc<AtomicU32>,
+}
+
+/// Warnings of what a driver did wrong, in a device's life; a driver may do it again and again.
+const MAX_WARNINGS: u32 = 8;
 
 impl DeviceLink {
     /// Over this transport.
     pub fn new(transport: Arc<dyn TransportInterrupt>) -> Self {
-        Self(transport)
+        Self { transport, warnings: Arc::default() }
     }
 
     /// The device-specific configuration has changed.
     pub fn config_changed(&self) {
-        self.0.config_changed();
+        self.transport.config_changed();
     }
 
-    /// The device cannot go on: DEVICE_NEEDS_RESET, which the driver is told.
-    pub fn needs_reset(&self) {
-        self.0.needs_reset();
+    /// The device cannot go on: DEVICE_NEEDS_RESET, which the driver is told. The first reason since a reset is logged.
+    pub fn needs_reset(&self, reason: fmt::Arguments<'_>) {
+        if !self.transport.reset_needed() {
+            self.warn(reason);
+        }
+        self.transport.needs_reset();
+    }
+
+    /// Logs what the driver did wrong, the first few times.
+    pub fn warn(&self, what: fmt::Arguments<'_>) {
+        // More than 2^32 warnings begin anew.
+        match self.warnings.fetch_add(1, Ordering::Relaxed) {
+            ..MAX_WARNINGS => log::warn!("{what}"),
+            MAX_WARNINGS => log::warn!("{what}; more of this device are not told"),
+            _ => {}
+        }
     }
 
     pub(super) fn queue_used(&self, queue: u16) {
-        self.0.queue_used(queue);
+        self.transport.queue_used(queue);
     }
 }
 
@@ -156,3 +177,7 @@ pub fn copy_config(config: &[u8], offset: u64, bytes: &mut [u8]) {
         *to = *from;
     }
 }
+
+#[cfg(test)]
+#[path = "device_test.rs"]
+mod device_test;

@@ -2,12 +2,12 @@
 
 use std::io::Read;
 
-use super::worker::{QueueWorker, Serve, Serving};
+use super::worker::{Serve, Serving, WorkerSlot};
 use super::{Activation, ActivationError, Chain, DeviceKind, Queue, VirtioDevice, copy_config};
 
 pub(super) struct Echo {
     pub(super) config: [u8; 12],
-    worker: Option<QueueWorker<EchoServer>>,
+    worker: WorkerSlot<EchoServer>,
 }
 
 struct EchoServer;
@@ -41,7 +41,7 @@ impl Serve for EchoServer {
 
 impl Echo {
     pub(super) fn new() -> Self {
-        Self { config: *b"hello config", worker: None }
+        Self { config: *b"hello config", worker: WorkerSlot::default() }
     }
 }
 
@@ -71,28 +71,22 @@ impl VirtioDevice for Echo {
     }
 
     fn activate(&mut self, _: Activation) -> Result<(), ActivationError> {
-        let worker = QueueWorker::spawn("echo", EchoServer);
-        self.worker = Some(worker.map_err(|error| ActivationError(error.to_string()))?);
-        Ok(())
+        self.worker.start("echo", EchoServer)
     }
 
     fn start_queue(&mut self, _: u16, queue: Queue) {
-        if let Some(worker) = &self.worker {
-            worker.start_queue(queue);
-        }
+        self.worker.start_queue(queue);
     }
 
     fn stop_queue(&mut self, index: u16) -> Option<Queue> {
-        self.worker.as_ref()?.stop_queue(index)
+        self.worker.stop_queue(index)
     }
 
     fn notify(&mut self, index: u16) {
-        if let Some(worker) = &self.worker {
-            worker.notify(index);
-        }
+        self.worker.notify(index);
     }
 
     fn deactivate(&mut self) {
-        self.worker = None;
+        self.worker = WorkerSlot::default();
     }
 }

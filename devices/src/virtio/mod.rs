@@ -31,7 +31,7 @@ mod worker;
 
 pub use device::{Activation, ActivationError, DeviceKind, DeviceLink, VirtioDevice, copy_config};
 pub use in_turn::InTurn;
-pub use queue::{Chain, Queue, QueueError, QueueLayout, Reader, ShortChain, Writer};
+pub use queue::{Chain, Queue, QueueError, QueueLayout, Reader, ShortChain, Signal, Writer};
 pub use registers::{Registers, TransportInterrupt};
 pub use transport::{MMIO_BYTES, VirtioMmio, VirtioPci};
-pub use worker::{QueueWorker, Serve, Serving};
+pub use worker::{QueueWorker, Serve, Serving, SharedWorker, WorkerSlot};

@@ -52,6 +52,7 @@ pub struct Registers {
     device: Box<dyn VirtioDevice>,
     memory: Arc<GuestMemory>,
     interrupt: Arc<dyn TransportInterrupt>,
+    link: DeviceLink,
     offered: u64,
     status: u8,
     driver_features: u64,
@@ -76,6 +77,7 @@ impl Registers {
             offered: device.features() | rings,
             device,
             memory,
+            link: DeviceLink::new(interrupt.clone()),
             interrupt,
             status: 0,
             driver_features: 0,
@@ -126,21 +128,18 @@ impl Registers {
         let chosen = self.driver_features;
         let fit = chosen & !self.offered == 0 && chosen & feature::VERSION_1 != 0;
         if !fit {
-            log::warn!(
-                "virtio-{}: the driver chose features {chosen:#x} of {:#x}",
-                self.device.kind().name(),
-                self.offered
-            );
+            let (name, offered) = (self.device.kind().name(), self.offered);
+            self.link
+                .warn(format_args!("virtio-{name}: the driver chose features {chosen:#x} of {offered:#x}"));
         }
         fit
     }
 
     fn activate(&mut self) {
-        let link = DeviceLink::new(self.interrupt.clone());
-        let activation = Activation { features: self.driver_features, memory: self.memory.clone(), link };
+        let (memory, link) = (self.memory.clone(), self.link.clone());
+        let activation = Activation { features: self.driver_features, memory, link };
         if let Err(error) = self.device.activate(activation) {
-            log::error!("virtio-{}: {error}", self.device.kind().name());
-            self.interrupt.needs_reset();
+            self.link.needs_reset(format_args!("virtio-{}: {error}", self.device.kind().name()));
             return;
         }
         self.active = true;
@@ -155,15 +154,15 @@ impl Registers {
         if !queue.enabled || !self.active {
             return;
         }
-        let link = DeviceLink::new(self.interrupt.clone());
+        let link = self.link.clone();
         match Queue::new(index, queue.layout, self.driver_features, self.memory.clone(), link) {
             Ok(queue) => match &mut self.paused {
                 Some(paused) => paused.push(queue),
                 None => self.device.start_queue(index, queue),
             },
             Err(error) => {
-                log::warn!("virtio-{} queue {index}: {error}", self.device.kind().name());
-                self.interrupt.needs_reset();
+                let name = self.device.kind().name();
+                self.link.needs_reset(format_args!("virtio-{name} queue {index}: {error}"));
             }
         }
     }

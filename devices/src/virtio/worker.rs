@@ -11,6 +11,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Registry, Token, Waker};
 
 use super::queue::Queue;
+use super::{ActivationError, DeviceLink};
 use crate::lock;
 
 /// The worker's own token; what a server registers has others.
@@ -168,6 +169,105 @@ impl<S> Drop for QueueWorker<S> {
                 log::error!("a device's worker panicked");
             }
         }
+    }
+}
+
+/// Where a device keeps its worker: empty while its driver is not ready.
+pub struct WorkerSlot<S>(Option<QueueWorker<S>>);
+
+impl<S> Default for WorkerSlot<S> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<S: Serve> WorkerSlot<S> {
+    /// Starts a worker called `name`, in the place of one that may be there.
+    ///
+    /// # Errors
+    /// As [`QueueWorker::spawn`]; the server is lost.
+    pub fn start(&mut self, name: &str, server: S) -> Result<(), ActivationError> {
+        self.0 = Some(QueueWorker::spawn(name, server).map_err(|error| ActivationError(error.to_string()))?);
+        Ok(())
+    }
+
+    /// [`QueueWorker::start_queue`].
+    pub fn start_queue(&self, queue: Queue) {
+        if let Some(worker) = &self.0 {
+            worker.start_queue(queue);
+        }
+    }
+
+    /// [`QueueWorker::stop_queue`].
+    pub fn stop_queue(&self, index: u16) -> Option<Queue> {
+        self.0.as_ref()?.stop_queue(index)
+    }
+
+    /// [`QueueWorker::notify`].
+    pub fn notify(&self, index: u16) {
+        if let Some(worker) = &self.0 {
+            worker.notify(index);
+        }
+    }
+
+    /// Ends the worker and gives its server back.
+    pub fn end(&mut self) -> Option<S> {
+        self.0.take().and_then(QueueWorker::end)
+    }
+}
+
+/// A worker and the link to its driver, for devices that others reach by handles. The worker takes neither lock.
+pub struct SharedWorker<S> {
+    slot: Mutex<WorkerSlot<S>>,
+    /// Held while the driver is told something, so that none is told after a reset.
+    link: Mutex<Option<DeviceLink>>,
+}
+
+impl<S> Default for SharedWorker<S> {
+    fn default() -> Self {
+        Self { slot: Mutex::default(), link: Mutex::default() }
+    }
+}
+
+impl<S: Serve> SharedWorker<S> {
+    /// [`WorkerSlot::start`], with the way to the driver.
+    ///
+    /// # Errors
+    /// Its errors.
+    pub fn start(&self, name: &str, server: S, link: DeviceLink) -> Result<(), ActivationError> {
+        lock(&self.slot).start(name, server)?;
+        *lock(&self.link) = Some(link);
+        Ok(())
+    }
+
+    /// [`QueueWorker::start_queue`].
+    pub fn start_queue(&self, queue: Queue) {
+        lock(&self.slot).start_queue(queue);
+    }
+
+    /// [`QueueWorker::stop_queue`].
+    pub fn stop_queue(&self, index: u16) -> Option<Queue> {
+        lock(&self.slot).stop_queue(index)
+    }
+
+    /// [`QueueWorker::notify`].
+    pub fn notify(&self, index: u16) {
+        lock(&self.slot).notify(index);
+    }
+
+    /// [`DeviceLink::config_changed`], if there is a driver.
+    pub fn config_changed(&self) {
+        if let Some(link) = &*lock(&self.link) {
+            link.config_changed();
+        }
+    }
+
+    /// Ends the worker; the driver is told nothing more.
+    pub fn end(&self) {
+        *lock(&self.link) = None;
+        let worker = std::mem::take(&mut *lock(&self.slot));
+        // Without the lock: a handle need not wait for the thread.
+        drop(worker);
     }
 }
 

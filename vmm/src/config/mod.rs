@@ -43,15 +43,24 @@ pub struct MachineConfig {
     /// What COM1 is connected to.
     #[serde(default)]
     pub serial: SerialBackend,
+    /// A virtio console (`hvc0`), and what it is connected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<SerialBackend>,
     /// How the guest finds its virtio devices.
     #[serde(default)]
     pub virtio: VirtioTransport,
+    /// Virtio devices offer packed rings beside split ones (virtio 1.2, section 2.8).
+    #[serde(default)]
+    pub packed_rings: bool,
     /// A virtio entropy device.
     #[serde(default)]
     pub rng: bool,
     /// A virtio balloon: memory that the guest frees goes back to the host.
     #[serde(default)]
     pub balloon: bool,
+    /// What the balloon is to hold from the start, bytes; the guest has so much less until it runs out of memory.
+    #[serde(default, with = "text::optional_size", skip_serializing_if = "Option::is_none")]
+    pub balloon_target: Option<u64>,
     /// What happens when the guest resets itself.
     #[serde(default)]
     pub on_reboot: OnReboot,
@@ -131,7 +140,7 @@ pub enum UnpackBy {
     Guest,
 }
 
-/// What a serial port is connected to.
+/// What a serial port or a console is connected to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SerialBackend {
@@ -201,6 +210,12 @@ pub enum ConfigError {
         /// Why.
         source: ShareTextError,
     },
+    /// Standard input and output cannot be shared.
+    #[error("serial and console: only one of them can be stdio")]
+    TwoStdio,
+    /// A size for a balloon that is not there, or that is larger than the guest.
+    #[error("balloon_target: {0}")]
+    BalloonTarget(&'static str),
     /// Two shares of one name.
     #[error("share: two have the tag {tag:?}")]
     Tag {
@@ -223,9 +238,12 @@ impl MachineConfig {
             cpus: one(),
             boot,
             serial: SerialBackend::default(),
+            console: None,
             virtio: VirtioTransport::default(),
+            packed_rings: false,
             rng: false,
             balloon: false,
+            balloon_target: None,
             on_reboot: OnReboot::default(),
             timeout: None,
             shutdown_timeout: shutdown_timeout(),
@@ -245,6 +263,16 @@ impl MachineConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_memory(self.memory_bytes)?;
         check_cpus(self.cpus)?;
+        if self.serial == SerialBackend::Stdio && self.console == Some(SerialBackend::Stdio) {
+            return Err(ConfigError::TwoStdio);
+        }
+        match self.balloon_target {
+            Some(_) if !self.balloon => return Err(ConfigError::BalloonTarget("there is no balloon")),
+            Some(bytes) if bytes > self.memory_bytes => {
+                return Err(ConfigError::BalloonTarget("more than the guest's memory"));
+            }
+            _ => {}
+        }
         let mut tags = Vec::new();
         for (index, share) in self.shares.iter().enumerate() {
             share.validate().map_err(|source| ConfigError::Share { path: share.path.clone(), source })?;

@@ -125,6 +125,22 @@ pub(super) mod optional_time {
     }
 }
 
+/// Bytes that may be missing, as text. For `serde(with)`.
+pub(super) mod optional_size {
+    use super::{Deserializer, Serializer, size};
+
+    pub(crate) fn serialize<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => size::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        size::deserialize(deserializer).map(Some)
+    }
+}
+
 #[cfg(test)]
 #[path = "text_test.rs"]
 mod text_test;

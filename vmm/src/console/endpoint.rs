@@ -1,4 +1,4 @@
-//! The places a serial port can be connected to.
+//! The places a serial port or a console can be connected to.
 //!
 //! Nothing here blocks: before a descriptor shared with other processes is read or written it is asked whether it is ready,
 //! because making it non-blocking would change it for them too.
@@ -23,10 +23,12 @@ use super::Terminal;
 use super::terminal::may_read;
 use crate::config::SerialBackend;
 
-/// A serial back end that cannot be had.
+/// A console's back end that cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("serial {what}")]
+#[error("{port} {what}")]
 pub struct EndpointError {
+    /// Whose it is: the setting's name.
+    port: &'static str,
     /// The back end, with its path.
     what: String,
     /// The host's reason.
@@ -74,12 +76,12 @@ const MAIN: Token = Token(1);
 const CLIENT: Token = Token(2);
 
 impl Place {
-    /// Opens what the configuration names.
+    /// Opens what the configuration names for `port`, the setting's name.
     ///
     /// # Errors
-    /// [`EndpointError`] names the back end and the reason.
-    pub(crate) fn open(backend: &SerialBackend) -> Result<Self, EndpointError> {
-        let fail = |what: String| move |source: io::Error| EndpointError { what, source };
+    /// [`EndpointError`] names the setting, the back end and the reason.
+    pub(crate) fn open(port: &'static str, backend: &SerialBackend) -> Result<Self, EndpointError> {
+        let fail = |what: String| move |source: io::Error| EndpointError { port, what, source };
         let named = |kind: &str, path: &Path| fail(format!("{kind}={}", path.display()));
         match backend {
             SerialBackend::Stdio => {

@@ -1,7 +1,7 @@
 use super::*;
 
 fn backend_error(backend: &SerialBackend) -> String {
-    crate::error_chain(&Place::open(backend).map(drop).unwrap_err())
+    crate::error_chain(&Place::open("serial", backend).map(drop).unwrap_err())
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn a_socket_serves_one_client_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("console");
     let poll = mio::Poll::new().unwrap();
-    let mut place = Place::open(&SerialBackend::Socket(path.clone())).unwrap();
+    let mut place = Place::open("serial", &SerialBackend::Socket(path.clone())).unwrap();
     place.register(poll.registry()).unwrap();
     assert_eq!(place.write(b"lost"), Sent::Nobody);
 
@@ -48,17 +48,17 @@ fn a_stale_socket_is_replaced_a_live_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("console");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let place = Place::open(&SerialBackend::Socket(path.clone())).unwrap();
-    assert!(Place::open(&SerialBackend::Socket(path.clone())).is_err());
+    let place = Place::open("serial", &SerialBackend::Socket(path.clone())).unwrap();
+    assert!(Place::open("serial", &SerialBackend::Socket(path.clone())).is_err());
     drop(place);
     std::fs::write(&path, "a file").unwrap();
-    assert!(Place::open(&SerialBackend::Socket(path.clone())).is_err());
+    assert!(Place::open("serial", &SerialBackend::Socket(path.clone())).is_err());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");
 }
 
 #[test]
 fn a_pty_carries_bytes_unchanged_both_ways() {
-    let mut place = Place::open(&SerialBackend::Pty).unwrap();
+    let mut place = Place::open("serial", &SerialBackend::Pty).unwrap();
     let Place::Pty { path, .. } = &place else { panic!("no pty") };
     let path = path.clone();
     let mut other = OpenOptions::new().read(true).write(true).open(path).unwrap();
@@ -75,7 +75,7 @@ fn a_pty_carries_bytes_unchanged_both_ways() {
 
 #[test]
 fn a_pty_without_a_reader_loses_output_and_does_not_stall() {
-    let mut place = Place::open(&SerialBackend::Pty).unwrap();
+    let mut place = Place::open("serial", &SerialBackend::Pty).unwrap();
     let chunk = [b'x'; 4096];
     assert!((0..1000).any(|_| place.write(&chunk) == Sent::Nobody));
 }
@@ -85,7 +85,7 @@ fn a_file_is_truncated_and_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     std::fs::write(&path, "older and longer").unwrap();
-    let mut place = Place::open(&SerialBackend::File(path.clone())).unwrap();
+    let mut place = Place::open("serial", &SerialBackend::File(path.clone())).unwrap();
     assert_eq!(place.write(b"new"), Sent::Bytes(3));
     assert_eq!(place.read(&mut [0; 1]), Received::End);
     drop(place);

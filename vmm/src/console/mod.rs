@@ -1,4 +1,4 @@
-//! The guest's console: where COM1's bytes go to and come from, and what is seen in them.
+//! A guest's console: where the bytes of COM1 or of a virtio console go to and come from, and what is seen in them.
 
 mod endpoint;
 mod escape;
@@ -16,4 +16,4 @@ pub use terminal::Terminal;
 pub(crate) use endpoint::Place;
 pub(crate) use milestones::Milestone;
 pub(crate) use output::{OutputEvents, OutputQueue, OutputSink};
-pub(crate) use pump::{Attention, Console};
+pub(crate) use pump::{Attention, Console, Seen};

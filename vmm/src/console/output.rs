@@ -1,15 +1,17 @@
-//! COM1's output on its way from vCPU threads to the event loop.
+//! A console's output on its way from vCPU threads and a device's worker to the event loop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use devices::serial::ByteSink;
 
+use crate::lock;
+
 /// Bytes waiting at which the guest is stopped until they are written. Large enough that nobody notices a short stall.
 pub(crate) const HIGH_WATER: usize = 256 << 10;
 
-/// What the queue tells its machine. Called with the serial port locked: it does not block.
+/// What the queue tells its machine. Called with the device locked: it does not block.
 pub(crate) trait OutputEvents: Send + Sync {
     /// There is output, after there was none.
     fn output_ready(&self);
@@ -28,7 +30,7 @@ pub(crate) struct OutputQueue {
     first_byte: Mutex<Option<Instant>>,
 }
 
-/// The queue's end at the serial port.
+/// The queue's end at the device.
 pub(crate) struct OutputSink {
     queue: Arc<OutputQueue>,
     events: Arc<dyn OutputEvents>,
@@ -70,10 +72,6 @@ impl OutputQueue {
     pub(crate) fn first_byte(&self) -> Option<Instant> {
         *lock(&self.first_byte)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(crate) struct Seen {
     pub(crate) closed: bool,
 }
 
-/// The console of one machine.
+/// One console of a machine.
 pub(crate) struct Console {
     place: Place,
     queue: Arc<OutputQueue>,
@@ -123,7 +123,7 @@ impl Console {
         closed
     }
 
-    /// Moves input on: `offer` is the serial port and says how much it took. Keys for the VMM are the answer.
+    /// Moves input on: `offer` is the device and says how much it took. Keys for the VMM are the answer.
     pub(crate) fn pump_input(
         &mut self,
         registry: &Registry,
@@ -193,8 +193,8 @@ impl Console {
     }
 }
 
-/// When the event loop looks at the console again without an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When the event loop looks at the console again without an event; what is sooner is less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Attention {
     /// Output flows or waits for its reader.
     Soon,

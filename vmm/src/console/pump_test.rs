@@ -24,7 +24,7 @@ struct Bench {
 fn bench(expect: Option<&str>) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let place = Place::open(&SerialBackend::Socket(path.clone())).unwrap();
+    let place = Place::open("serial", &SerialBackend::Socket(path.clone())).unwrap();
     let queue = Arc::new(OutputQueue::default());
     let sink = OutputSink::new(queue.clone(), Arc::new(Nobody));
     let expect = expect.map(|pattern| ExpectPattern::new(pattern).unwrap());

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rustix::termios::{self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
@@ -25,6 +25,12 @@ impl Terminal {
     /// A terminal left as it is.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Columns and rows, while attached, as far as the terminal knows them.
+    pub fn size(&self) -> Option<(u16, u16)> {
+        let size = termios::tcgetwinsize(io::stdin()).ok().filter(|_| self.is_attached())?;
+        (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
     }
 
     /// Makes standard input raw. False if it is no terminal, or one that belongs to another job: a process in the background
@@ -92,7 +98,7 @@ impl Terminal {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Modes>> {
-        self.modes.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock(&self.modes)
     }
 }
 

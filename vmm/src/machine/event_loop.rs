@@ -7,10 +7,11 @@ use devices::power::SystemEvent;
 use devices::time::Clock;
 use mio::Events;
 
+use super::consoles::Listening;
 use super::signals::Message;
 use super::{Event, Machine, MachineError, Outcome, load};
 use crate::config::OnReboot;
-use crate::console::{Attention, Key, Milestone, Place};
+use crate::console::{Attention, Key, Milestone};
 use crate::lifecycle::{self, Action, Refusal, Request, State};
 use crate::memory;
 use crate::stop::StopReason;
@@ -60,13 +61,13 @@ impl Machine {
 
     fn begin(&mut self, observer: Observer<'_>) -> Result<(), MachineError> {
         let internal = |error: std::io::Error| MachineError::internal("console", error);
-        self.console.attach().map_err(internal)?;
-        self.console.register(self.poll.registry()).map_err(internal)?;
+        self.consoles.attach(self.poll.registry()).map_err(internal)?;
         self.forwards.iter().for_each(|forward| observer(Event::Forwarding(forward.clone())));
-        match self.console.place() {
-            Place::Pty { path, .. } => observer(Event::PtyReady(path.clone())),
-            Place::Socket { path, .. } => observer(Event::SocketReady(path.clone())),
-            Place::Stdio { .. } | Place::File { .. } | Place::Null => {}
+        for (kind, listening) in self.consoles.listening() {
+            match listening {
+                Listening::Pty(path) => observer(Event::PtyReady(kind, path)),
+                Listening::Socket(path) => observer(Event::SocketReady(kind, path)),
+            }
         }
         self.carry_out(Request::Resume, observer)?.map(drop).map_err(|e| MachineError::internal("start", e))
     }
@@ -105,7 +106,7 @@ impl Machine {
     fn time_to_sleep(&self) -> Option<Duration> {
         let clock = &self.platform.clock;
         let timer = self.platform.timers.next_deadline_ns().and_then(|ns| clock.instant_at(ns));
-        let console = match self.console.wants_attention() {
+        let console = match self.consoles.wants_attention() {
             Attention::Soon => Some(Instant::now() + CONSOLE_SOON),
             Attention::Sometimes => Some(Instant::now() + CONSOLE_SOMETIMES),
             Attention::OnEvents => None,
@@ -124,7 +125,7 @@ impl Machine {
 
     /// When a panic ends the run. A person at the console decides for themselves.
     fn panic_deadline(&self) -> Option<Instant> {
-        let ends = self.config.expect.is_some() || !self.console.place().is_interactive();
+        let ends = self.config.expect.is_some() || !self.consoles.is_interactive();
         self.timeline.panic_at.filter(|_| ends)?.checked_add(PANIC_GRACE)
     }
 
@@ -144,7 +145,7 @@ impl Machine {
     }
 
     fn serve_console(&mut self, observer: Observer<'_>) -> Option<StopReason> {
-        let seen = self.console.pump_output();
+        let seen = self.consoles.pump_output();
         for milestone in seen.milestones {
             match milestone {
                 Milestone::Init => {
@@ -161,16 +162,15 @@ impl Machine {
         if seen.closed && self.config.expect.is_none() {
             return Some(StopReason::ConsoleClosed);
         }
-        if self.console.has_room() {
+        if self.consoles.have_room() {
             self.group().release(Hold::Console);
         }
-        let serial = self.platform.serial.clone();
-        let offer = |bytes: &[u8]| platform_lock(&serial).enqueue(bytes);
-        for key in self.console.pump_input(self.poll.registry(), offer) {
+        for key in self.consoles.pump_input(self.poll.registry()) {
             match key {
                 Key::Quit => return Some(StopReason::Quit),
                 Key::Help => observer(Event::HelpAsked),
-                Key::Break => platform_lock(&serial).receive_break(),
+                // The console's own.
+                Key::Break => {}
                 Key::PowerButton => observer(Event::PowerButton(self.platform.press_power_button())),
             }
         }
@@ -214,6 +214,7 @@ impl Machine {
                     return Ok(Some(StopReason::Quit));
                 }
             }
+            Message::Resized => self.consoles.resize(),
             Message::GuestAddress(address) => {
                 if !self.addresses.contains(&address) {
                     self.addresses.push(address);
@@ -329,7 +330,7 @@ impl Machine {
         let until = Instant::now() + LAST_WORDS;
         let mut expected = false;
         loop {
-            let seen = self.console.pump_output();
+            let seen = self.consoles.pump_output();
             expected |= seen.expected;
             for milestone in seen.milestones {
                 let at = match milestone {
@@ -338,16 +339,11 @@ impl Machine {
                 };
                 at.get_or_insert_with(Instant::now);
             }
-            if !self.console.has_output() || Instant::now() >= until {
+            if !self.consoles.have_output() || Instant::now() >= until {
                 break;
             }
             std::thread::sleep(CONSOLE_SOON);
         }
         if expected { StopReason::ExpectMatched } else { reason }
     }
-}
-
-/// Locks a device.
-fn platform_lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -48,6 +48,11 @@ impl MachineHandle {
         self.terminal.as_ref()
     }
 
+    /// The terminal has another size: a virtio console on it is told. Does not wait.
+    pub fn resized(&self) {
+        self.send(Message::Resized);
+    }
+
     /// Ends the run with [`StopReason::Quit`]. Does not wait.
     pub fn quit(&self) {
         self.send(Message::Stop(StopReason::Quit));

@@ -1,5 +1,6 @@
 //! A whole machine: made, run, ended.
 
+mod consoles;
 mod error;
 mod event_loop;
 mod handle;
@@ -9,6 +10,7 @@ mod report;
 mod signals;
 mod threads;
 
+pub use consoles::ConsoleKind;
 pub use error::{Cause, MachineError};
 pub use handle::{MachineHandle, RequestError};
 
@@ -23,9 +25,11 @@ use boot::{AcpiConfig, InitialState};
 use devices::net::Forward;
 use devices::time::{DeadlineListener, HostClock, ManualClock};
 use devices::virtio::balloon::BalloonHandle;
+use devices::virtio::console as virtio_console;
 use hypervisor_framework::x86_64::{VcpuOptions, Vm, VmOptions};
 use mio::{Poll, Token, Waker};
 
+use self::consoles::Consoles;
 use self::peripherals::Peripherals;
 use self::signals::{Alarm, Bells, InputAlarm, Message, Signals};
 use self::threads::VcpuThread;
@@ -53,10 +57,10 @@ const ALARM: Token = Token(0);
 /// Something worth telling a person while the machine runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The console is this pseudo-terminal.
-    PtyReady(PathBuf),
-    /// The console listens at this socket.
-    SocketReady(PathBuf),
+    /// A console is this pseudo-terminal.
+    PtyReady(ConsoleKind, PathBuf),
+    /// A console listens at this socket.
+    SocketReady(ConsoleKind, PathBuf),
     /// The list of escape keys was asked for.
     HelpAsked,
     /// This way leads into the guest.
@@ -90,7 +94,7 @@ pub struct Machine {
     poll: Poll,
     messages: Receiver<Message>,
     signals: Arc<Signals>,
-    console: Console,
+    consoles: Consoles,
     platform: Arc<Platform>,
     acpi: AcpiConfig,
     counters: Vec<Arc<ExitCounters>>,
@@ -120,10 +124,12 @@ impl Machine {
         let poll = Poll::new().map_err(internal("event loop"))?;
         let alarm = Alarm(Arc::new(Waker::new(poll.registry(), ALARM).map_err(internal("event loop"))?));
         let (sender, messages) = mpsc::channel();
-        let Peripherals { devices, balloon, forwards } =
+        let Peripherals { mut devices, balloon, forwards } =
             peripherals::make(&config, engine.seed, &sender, &alarm)?;
+        // The console comes last: it needs what is made below.
+        let count = devices.len() + usize::from(config.console.is_some());
         let mmio = match config.virtio {
-            VirtioTransport::Mmio => mmio_places(devices.len()),
+            VirtioTransport::Mmio => mmio_places(count),
             _ => Vec::new(),
         };
         let acpi = platform::acpi_config(config.cpus, mmio);
@@ -134,11 +140,13 @@ impl Machine {
             }
         }
         if config.virtio == VirtioTransport::MmioCmdline {
-            config.boot.cmdline.push_str(&mmio_cmdline(devices.len()));
+            config.boot.cmdline.push_str(&mmio_cmdline(count));
         }
         let loaded = load::load(&config.boot, config.memory_bytes, &map, &acpi, &ram)?;
         // After the files: one that is bad has cost nobody their old log.
-        let place = Place::open(&config.serial)?;
+        let place = Place::open("serial", &config.serial)?;
+        let console_place =
+            config.console.as_ref().map(|backend| Place::open("console", backend)).transpose()?;
 
         let framework = |source| MachineError::Framework { engine: engine.name, source };
         let hypervisor = &*engine.hypervisor;
@@ -161,6 +169,14 @@ impl Machine {
         }
         let signals = Arc::new(Signals { group, messages: sender, alarm: alarm.clone() });
         let queue = Arc::new(OutputQueue::default());
+        let virtio = console_place.map(|place| {
+            let queue = Arc::new(OutputQueue::default());
+            let output = Box::new(OutputSink::new(queue.clone(), signals.clone()));
+            let device = virtio_console::Console::new(output, Box::new(InputAlarm(alarm.clone())));
+            let handle = device.handle();
+            devices.push(Box::new(device));
+            (Console::new(place, queue, expect.clone()), handle)
+        });
         let parts = Parts {
             cpus: config.cpus,
             debug_exit_port: config.debug_exit_port,
@@ -171,6 +187,7 @@ impl Machine {
             ram,
             devices,
             transport: config.virtio,
+            packed_rings: config.packed_rings,
         };
         // Counted time is served by the vCPUs: nobody sleeps for it.
         let deadlines: Arc<dyn DeadlineListener> =
@@ -184,13 +201,14 @@ impl Machine {
         };
         let platform =
             Arc::new(Platform::new(parts, effects).map_err(|e| MachineError::internal("devices", e))?);
+        let consoles = Consoles::new((Console::new(place, queue, expect), platform.serial.clone()), virtio);
         let mut machine = Self {
             engine_name: engine.name,
             state: State::Paused,
             poll,
             messages,
             signals,
-            console: Console::new(place, queue, expect),
+            consoles,
             platform,
             acpi,
             counters: Vec::new(),
@@ -212,7 +230,7 @@ impl Machine {
         MachineHandle {
             messages: self.signals.messages.clone(),
             alarm: self.signals.alarm.clone(),
-            terminal: self.console.place().terminal().cloned(),
+            terminal: self.consoles.terminal().cloned(),
         }
     }
 

@@ -100,6 +100,7 @@ pub(super) fn make(
     }
     if config.balloon {
         let balloon = Balloon::new();
+        balloon.handle().set_target(config.balloon_target.unwrap_or_default());
         made.balloon = Some(balloon.handle());
         devices.push(Box::new(balloon));
     }

@@ -41,12 +41,12 @@ impl Timeline {
 impl Machine {
     pub(super) fn report(&self) -> Report {
         let timeline = &self.timeline;
-        let (console_bytes, console_bytes_dropped) = self.console.counts();
+        let (console_bytes, console_bytes_dropped) = self.consoles.counts();
         let mut phases: Vec<_> = [
             ("load", Some(timeline.read_at)),
             ("unpack", Some(timeline.placed_at)),
             ("first_instruction", self.platform.first_entry_at()),
-            ("first_console_byte", self.console.first_byte()),
+            ("first_console_byte", self.consoles.first_byte()),
             ("init", timeline.init_at),
             ("panic", timeline.panic_at),
             ("end", timeline.ended_at),

@@ -24,6 +24,8 @@ pub(super) enum Message {
     Stop(StopReason),
     /// The guest is to power off; failing that, the run ends with this signal's number.
     Terminate(i32),
+    /// The terminal has another size.
+    Resized,
     /// The guest has this address.
     GuestAddress(IpAddr),
     /// The guest asks for something, through a device.
@@ -89,7 +91,7 @@ impl OutputEvents for Signals {
     }
 }
 
-/// Tells the event loop that the serial port takes input again.
+/// Tells the event loop that a console takes input again.
 pub(super) struct InputAlarm(pub(super) Alarm);
 
 impl InputReady for InputAlarm {

@@ -69,7 +69,7 @@ impl Doorbell {
                 }
             }
             SLEEPING => {
-                drop(self.bed.lock().unwrap_or_else(PoisonError::into_inner));
+                drop(crate::lock(&self.bed));
                 self.woken.notify_one();
             }
             _ => {}
@@ -103,7 +103,7 @@ impl Doorbell {
 
     /// Sleeps until somebody rings or `until` is reached; `None` waits for a ring.
     pub(crate) fn sleep_until(&self, until: Option<Instant>) {
-        let mut bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bed = crate::lock(&self.bed);
         self.place.store(SLEEPING, Ordering::SeqCst);
         while !self.rung.load(Ordering::SeqCst) {
             bed = match until {

@@ -182,7 +182,7 @@ impl<B> VcpuGroup<B> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Gate<B>> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock(&self.gate)
     }
 }
 

@@ -1,7 +1,9 @@
 //! MSRs the guest asked for that do not exist.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::lock;
 
 /// Distinct MSRs remembered; a guest that sweeps all of them must not make the host's memory grow.
 const MAX_MSRS: usize = 128;
@@ -13,7 +15,7 @@ pub(crate) struct UnknownMsrs(Mutex<BTreeMap<(u32, bool), u64>>);
 impl UnknownMsrs {
     /// A read or a write of `msr` raised #GP. The first of each is logged.
     pub(crate) fn note(&self, msr: u32, write: bool) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.0);
         if let Some(count) = seen.get_mut(&(msr, write)) {
             *count = count.saturating_add(1);
         } else if seen.len() < MAX_MSRS {
@@ -25,7 +27,7 @@ impl UnknownMsrs {
 
     /// Number, whether written, and how often; ascending.
     pub(crate) fn list(&self) -> Vec<(u32, bool, u64)> {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = lock(&self.0);
         seen.iter().map(|((msr, write), count)| (*msr, *write, *count)).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! The PC around the vCPUs: buses and devices, wired.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use boot::acpi::{
@@ -28,6 +28,7 @@ use super::msr_log::UnknownMsrs;
 use super::virtio::{AttachError, Board, VirtioDevices};
 use crate::clock::{MachineClock, calendar};
 use crate::config::VirtioTransport;
+use crate::lock;
 use crate::memory::{GuestRam, MemoryMap};
 
 /// What the platform calls out to.
@@ -50,6 +51,7 @@ pub(crate) struct Parts {
     pub(crate) ram: GuestRam,
     pub(crate) devices: Vec<Box<dyn VirtioDevice>>,
     pub(crate) transport: VirtioTransport,
+    pub(crate) packed_rings: bool,
 }
 
 /// One machine's buses and devices. Shared by all vCPU threads and the machine's owner.
@@ -79,19 +81,14 @@ pub(crate) struct Platform {
     entered: AtomicBool,
 }
 
-/// Locks `mutex`, also after a panic elsewhere: device state is plain values.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Platform {
     /// Makes the devices and wires them.
     ///
     /// # Errors
     /// Two devices want the same ports or addresses; the debug-exit port is taken; too many devices.
     pub(crate) fn new(parts: Parts, effects: Effects) -> Result<Self, AttachError> {
-        let Parts { cpus, debug_exit_port, clock, cpuid, apic_timer_hz, map, ram, devices, transport } =
-            parts;
+        let Parts { cpus, debug_exit_port, clock, cpuid, apic_timer_hz, map, ram, .. } = parts;
+        let Parts { devices, transport, packed_rings, .. } = parts;
         let Effects { waker, events, deadlines, serial_output, serial_input } = effects;
         let (ports, mmio) = (Arc::new(PortBus::new()), Arc::new(MmioBus::new()));
         let apic_ids: Vec<u32> = (0..cpus).collect();
@@ -149,6 +146,7 @@ impl Platform {
             pci: &pci,
             fabric: &fabric,
             io_apic: &io_apic,
+            packed_rings,
         };
         let virtio = VirtioDevices::attach(devices, transport, &board)?;
 

@@ -42,6 +42,7 @@ fn platform(debug_exit_port: Option<u16>) -> Result<Platform, AttachError> {
         ram,
         devices: Vec::new(),
         transport: VirtioTransport::Pci,
+        packed_rings: false,
     };
     let effects = Effects {
         waker: Arc::new(Silent),

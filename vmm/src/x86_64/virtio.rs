@@ -1,6 +1,6 @@
 //! Virtio devices on the PC: PCI functions from slot 1 on, or windows of memory.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use boot::acpi::VirtioMmioConfig;
 use devices::bus::{BusError, MmioBus, MmioWindow, Width};
@@ -11,6 +11,7 @@ use guest_memory::GuestMemory;
 
 use super::memory_map::VIRTIO_MMIO;
 use crate::config::VirtioTransport;
+use crate::lock;
 
 /// Slots for devices; slot 0 is the host bridge.
 const MAX_PCI: usize = 31;
@@ -39,6 +40,8 @@ pub(crate) struct Board<'a> {
     pub(crate) pci: &'a Mutex<PciRoot>,
     pub(crate) fabric: &'a Arc<InterruptFabric>,
     pub(crate) io_apic: &'a Arc<Mutex<IoApic>>,
+    /// Whether packed rings are offered.
+    pub(crate) packed_rings: bool,
 }
 
 /// A device behind its transport.
@@ -107,7 +110,7 @@ fn attach_pci(devices: Vec<Box<dyn VirtioDevice>>, board: &Board<'_>) -> Result<
     for (slot, device) in (1_u8..).zip(devices) {
         let line = intx.line(slot, InterruptPin::A);
         let memory = board.memory.clone();
-        let function = VirtioPci::new(device, memory, board.fabric.clone(), line, PACKED)?;
+        let function = VirtioPci::new(device, memory, board.fabric.clone(), line, board.packed_rings)?;
         let function = Arc::new(Mutex::new(function));
         lock(board.pci).add(slot, function.clone())?;
         attached.push(Attached::Pci(function));
@@ -121,16 +124,14 @@ fn attach_mmio(devices: Vec<Box<dyn VirtioDevice>>, board: &Board<'_>) -> Result
     for (place, device) in mmio_places(devices.len()).into_iter().zip(devices) {
         let pin = pins.iter().zip(MMIO_PINS).find(|(_, pin)| u32::from(*pin) == place.gsi);
         let line = pin.map_or_else(IrqLine::unconnected, |(wired, _)| wired.add_line());
-        let device = Arc::new(Mutex::new(VirtioMmio::new(device, board.memory.clone(), line, PACKED)));
+        let device = VirtioMmio::new(device, board.memory.clone(), line, board.packed_rings);
+        let device = Arc::new(Mutex::new(device));
         let window = MmioWindow { base: place.base, len: MMIO_BYTES, first_offset: 0, native: Width::Four };
         board.mmio.attach("virtio", window, device.clone())?;
         attached.push(Attached::Mmio(device));
     }
     Ok(attached)
 }
-
-/// Packed rings are not offered: Linux is no faster with them here.
-const PACKED: bool = false;
 
 /// Where windows of memory go, and their interrupts.
 pub(crate) fn mmio_places(count: usize) -> Vec<VirtioMmioConfig> {
@@ -147,9 +148,4 @@ pub(crate) fn mmio_cmdline(count: usize) -> String {
         format!(" virtio_mmio.device={}K@{:#x}:{}", MMIO_BYTES >> 10, place.base, place.gsi)
     };
     mmio_places(count).into_iter().map(one).collect()
-}
-
-/// Locks `mutex`, also after a panic elsewhere: device state is plain values.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

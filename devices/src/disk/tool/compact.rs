@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::convert::rewrite;
-use super::{PIECE_BYTES, Progress, access_error, open, runs};
+use super::{PIECE_BYTES, Progress, access_error, advance, open, runs};
 use crate::disk::config::ImageFormat;
 use crate::disk::error::DiskError;
 use crate::disk::image::DiskImage;
@@ -59,7 +59,7 @@ fn punch_zeros(image: &DiskImage, progress: &mut dyn Progress) -> std::io::Resul
                 image.discard(offset + run.start as u64, run.len() as u64)?;
             }
             offset += len;
-            progress.advanced(offset, image.bytes());
+            advance(progress, offset, image.bytes())?;
         }
     }
     image.flush()

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{PIECE_BYTES, Progress, access_error, open, runs};
+use super::{PIECE_BYTES, Progress, access_error, advance, open, runs};
 use crate::disk::config::{FlushMode, ImageFormat};
 use crate::disk::error::DiskError;
 use crate::disk::file::{Access, ImageFile};
@@ -144,7 +144,7 @@ fn copy(from: &DiskImage, to: &DiskImage, progress: &mut dyn Progress) -> io::Re
                 to.write_at(piece.get(run).unwrap_or_default(), start)?;
             }
             offset += len;
-            progress.advanced(offset, from.bytes());
+            advance(progress, offset, from.bytes())?;
         }
     }
     to.flush()

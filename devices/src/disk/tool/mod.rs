@@ -12,21 +12,33 @@ pub use create::{CreateRequest, create};
 pub use info::{ImageInfo, Qcow2Info, info};
 pub use resize::{ResizeReport, ResizeRequest, Resizing, resize};
 
+use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::config::{DiskConfig, ImageFormat};
 use super::error::DiskError;
 use super::image::DiskImage;
 
-/// Told how far a long operation is.
+/// Told how far a long operation is, and asked whether it is to go on.
 pub trait Progress {
-    /// `done` of `total` bytes are dealt with.
-    fn advanced(&mut self, done: u64, total: u64);
+    /// `done` of `total` bytes are dealt with. With `Break` the operation ends with an error, and what it was making is removed.
+    fn advanced(&mut self, done: u64, total: u64) -> ControlFlow<()>;
 }
 
 /// Nobody is told.
 impl Progress for () {
-    fn advanced(&mut self, _done: u64, _total: u64) {}
+    fn advanced(&mut self, _done: u64, _total: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// Tells `progress`.
+fn advance(progress: &mut dyn Progress, done: u64, total: u64) -> io::Result<()> {
+    match progress.advanced(done, total) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(io::Error::other("stopped")),
+    }
 }
 
 /// Bytes that are looked at and copied at once: whole clusters of every qcow2 image.
@@ -37,7 +49,7 @@ fn open(path: &Path, format: Option<ImageFormat>, ro: bool, backing: bool) -> Re
     DiskImage::open(&DiskConfig { format, ro, backing, ..DiskConfig::new(path) })
 }
 
-fn access_error(path: &Path, format: Option<ImageFormat>, source: std::io::Error) -> DiskError {
+fn access_error(path: &Path, format: Option<ImageFormat>, source: io::Error) -> DiskError {
     DiskError::Access { path: path.to_owned(), format: format.unwrap_or(ImageFormat::Raw), source }
 }
 

@@ -45,9 +45,35 @@ fn allocated(path: &Path) -> u64 {
 struct Told(Vec<(u64, u64)>);
 
 impl Progress for Told {
-    fn advanced(&mut self, done: u64, total: u64) {
+    fn advanced(&mut self, done: u64, total: u64) -> ControlFlow<()> {
         assert!(done <= total && self.0.last().is_none_or(|(before, _)| *before <= done));
         self.0.push((done, total));
+        ControlFlow::Continue(())
+    }
+}
+
+/// Has had enough after so many pieces.
+struct Impatient(usize);
+
+impl Progress for Impatient {
+    fn advanced(&mut self, _: u64, _: u64) -> ControlFlow<()> {
+        self.0 -= 1;
+        if self.0 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[test]
+fn what_is_stopped_leaves_nothing_behind() {
+    for to in [ImageFormat::Raw, ImageFormat::Qcow2] {
+        let folder = Folder::new();
+        let (source, target) = (folder.path("source"), folder.path("target"));
+        std::fs::write(&source, vec![1; 8 << 20]).unwrap();
+        std::fs::write(&target, vec![2; 4096]).unwrap();
+        let request = ConvertRequest { replace: true, ..converting(&source, ImageFormat::Raw, &target, to) };
+        let error = convert(&request, &mut Impatient(2)).unwrap_err();
+        assert!(error.to_string().contains("target") && !error.to_string().contains('\n'), "{error}");
+        assert!(std::fs::read(&target).unwrap() == [2; 4096], "what was there is still there");
+        assert_eq!(std::fs::read_dir(folder.path("")).unwrap().count(), 2, "and nothing else");
     }
 }
 

@@ -54,3 +54,7 @@ pub(super) struct VmnetFacts {
     /// The largest IP datagram in bytes.
     pub(super) mtu: u16,
 }
+
+#[cfg(test)]
+#[path = "elsewhere_test.rs"]
+mod elsewhere_test;

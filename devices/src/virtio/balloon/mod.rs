@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use self::pages::Pages;
 use self::server::Server;
 use self::spec::{PAGE_SHIFT, config, feature, queue, stat};
-use super::worker::QueueWorker;
-use super::{Activation, ActivationError, DeviceKind, DeviceLink, Queue, VirtioDevice, copy_config};
+use super::worker::SharedWorker;
+use super::{Activation, ActivationError, DeviceKind, Queue, VirtioDevice, copy_config};
 use crate::lock;
 
 /// Entries of the queues, [`spec::queue`]. Linux reports 32 ranges at a time, and only where so many fit.
@@ -70,10 +70,7 @@ struct Shared {
     released: AtomicU64,
     wants_stats: AtomicBool,
     stats: Mutex<Option<BalloonStats>>,
-    // Both while the driver is at work; the worker takes neither lock. The link's is held while the driver is told of a new
-    // target, so that none is told after a reset.
-    link: Mutex<Option<DeviceLink>>,
-    worker: Mutex<Option<QueueWorker<Server>>>,
+    worker: SharedWorker<Server>,
 }
 
 /// A balloon device.
@@ -92,9 +89,7 @@ impl BalloonHandle {
     pub fn set_target(&self, bytes: u64) {
         let pages = u32::try_from(bytes >> PAGE_SHIFT).unwrap_or(u32::MAX);
         self.0.target.store(pages, Ordering::SeqCst);
-        if let Some(link) = &*lock(&self.0.link) {
-            link.config_changed();
-        }
+        self.0.worker.config_changed();
     }
 
     /// The bytes asked for.
@@ -121,15 +116,7 @@ impl BalloonHandle {
     /// Asks the guest for new statistics; they come soon, or never from a guest that does not.
     pub fn refresh_stats(&self) {
         self.0.wants_stats.store(true, Ordering::SeqCst);
-        self.0.notify(queue::STATS);
-    }
-}
-
-impl Shared {
-    fn notify(&self, index: u16) {
-        if let Some(worker) = &*lock(&self.worker) {
-            worker.notify(index);
-        }
+        self.0.worker.notify(queue::STATS);
     }
 }
 
@@ -197,31 +184,23 @@ impl VirtioDevice for Balloon {
             pages: Pages::default(),
             stats: None,
         };
-        let worker = QueueWorker::spawn("virtio-balloon", server);
-        let worker = worker.map_err(|error| ActivationError(error.to_string()))?;
-        *lock(&self.shared.worker) = Some(worker);
-        *lock(&self.shared.link) = Some(activation.link);
-        Ok(())
+        self.shared.worker.start("virtio-balloon", server, activation.link)
     }
 
-    fn start_queue(&mut self, _index: u16, queue: Queue) {
-        if let Some(worker) = &*lock(&self.shared.worker) {
-            worker.start_queue(queue);
-        }
+    fn start_queue(&mut self, _: u16, queue: Queue) {
+        self.shared.worker.start_queue(queue);
     }
 
     fn stop_queue(&mut self, index: u16) -> Option<Queue> {
-        lock(&self.shared.worker).as_ref()?.stop_queue(index)
+        self.shared.worker.stop_queue(index)
     }
 
     fn notify(&mut self, index: u16) {
-        self.shared.notify(index);
+        self.shared.worker.notify(index);
     }
 
     fn deactivate(&mut self) {
-        *lock(&self.shared.link) = None;
-        let worker = lock(&self.shared.worker).take();
-        drop(worker);
+        self.shared.worker.end();
         // The next driver starts with an empty balloon (section 5.5.5).
         self.shared.actual.store(0, Ordering::SeqCst);
         self.shared.poison.store(0, Ordering::SeqCst);

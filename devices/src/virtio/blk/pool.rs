@@ -12,13 +12,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Instant;
 
 use super::request::{Request, Terms, serve};
 use crate::disk::DiskImage;
 use crate::lock;
-use crate::virtio::{Chain, Queue};
+use crate::virtio::{Chain, Queue, Signal};
 
 /// Most threads of a disk: as many requests are with the host at a time.
 const MAX_THREADS: usize = 8;
@@ -28,6 +28,9 @@ const BATCH: usize = 16;
 
 /// Threads that share quick requests when there are enough: more would take turns at the ring.
 const QUICK_THREADS: usize = 2;
+
+/// A batch of requests that take less on average, nanoseconds, is done before a second thread is awake.
+const TINY_NS: u64 = 2_000;
 
 /// A request that takes longer on average, nanoseconds, is worth a thread of its own: waking one costs a few thousand.
 const QUICK_NS: u64 = 30_000;
@@ -66,33 +69,32 @@ impl Lane {
         None
     }
 
-    /// Takes `most` quick requests, or one that may take long.
-    fn take(&mut self, most: usize) -> Option<Batch> {
-        let first = self.pop()?;
+    /// Takes `most` quick requests, or one that may take long, into `requests`, which is empty.
+    fn take(&mut self, most: usize, mut requests: VecDeque<Request>) -> Result<Batch, VecDeque<Request>> {
+        let Some(first) = self.pop() else { return Err(requests) };
         self.queue.disable_notifications();
         let is_long = first.may_take_long();
-        let mut requests = Vec::with_capacity(most);
-        requests.push(first);
+        requests.push_back(first);
         while let Some(next) = self.pop() {
             if is_long || requests.len() == most || next.may_take_long() {
                 self.waiting.push_front(next);
                 break;
             }
-            requests.push(next);
+            requests.push_back(next);
         }
         self.in_service += requests.len();
-        Some(Batch { lane: usize::from(self.queue.index()), requests, is_long })
+        Ok(Batch { lane: usize::from(self.queue.index()), requests, is_long })
     }
 
-    /// Gives chains back to the driver, and takes requests back that were not served.
-    fn finish(&mut self, served: Vec<(Chain, u32)>, rest: impl DoubleEndedIterator<Item = Request>) {
-        self.in_service -= served.len();
-        self.queue.complete_all(served);
-        self.queue.signal();
-        for request in rest.rev() {
-            self.in_service -= 1;
+    /// Gives chains back to the driver, and takes requests back that were not served. The chains count as in service until
+    /// the interrupt that may be due is sent.
+    fn finish(&mut self, batch: &mut Batch, served: &mut Vec<(Chain, u32)>) -> Option<Signal> {
+        self.queue.complete_all(served.drain(..));
+        self.in_service -= batch.requests.len();
+        while let Some(request) = batch.requests.pop_back() {
             self.waiting.push_front(request);
         }
+        self.queue.signal_due()
     }
 
     fn is_drained(&self) -> bool {
@@ -107,8 +109,8 @@ struct State {
     /// The lane that is looked at first: they take turns.
     turn: usize,
     threads: Vec<JoinHandle<()>>,
-    /// Threads that sleep.
-    idle: usize,
+    /// Threads that sleep; the last one was awake a moment ago, and is woken first.
+    idle: Vec<Thread>,
     /// Threads with a request that takes as long as it takes, such as a flush.
     long: usize,
     /// How long a request takes, nanoseconds: a moving average.
@@ -119,7 +121,7 @@ struct State {
 /// Requests on their way through a thread.
 struct Batch {
     lane: usize,
-    requests: Vec<Request>,
+    requests: VecDeque<Request>,
     is_long: bool,
 }
 
@@ -128,29 +130,30 @@ impl State {
         self.request_ns > QUICK_NS
     }
 
-    /// Learns how long a request took.
+    /// Learns how long a request took. One that took very long may have been this thread that lost its processor: only the
+    /// second within a few requests tells of a slow drive.
     fn took(&mut self, took_ns: u64) {
-        self.request_ns = if took_ns > BLOCKED_NS {
-            2 * QUICK_NS
-        } else {
-            self.request_ns - self.request_ns / 8 + took_ns.min(2 * QUICK_NS) / 8
-        };
+        let weight = if took_ns > BLOCKED_NS { 2 } else { 8 };
+        self.request_ns = self.request_ns - self.request_ns / weight + took_ns.min(2 * QUICK_NS) / weight;
     }
 
-    /// Takes the next requests.
-    fn take(&mut self) -> Option<Batch> {
+    /// Takes the next requests, into `requests`.
+    fn take(&mut self, mut requests: VecDeque<Request>) -> Result<Batch, VecDeque<Request>> {
         let most = if self.is_slow() { 1 } else { BATCH };
         let count = self.lanes.len();
         for step in 0..count {
             let index = (self.turn + step) % count;
-            let lane = self.lanes.get_mut(index).and_then(Option::as_mut);
-            if let Some(batch) = lane.and_then(|lane| lane.take(most)) {
-                self.turn = index + 1;
-                self.long += usize::from(batch.is_long);
-                return Some(batch);
+            let Some(lane) = self.lanes.get_mut(index).and_then(Option::as_mut) else { continue };
+            match lane.take(most, requests) {
+                Ok(batch) => {
+                    self.turn = index + 1;
+                    self.long += usize::from(batch.is_long);
+                    return Ok(batch);
+                }
+                Err(empty) => requests = empty,
             }
         }
-        None
+        Err(requests)
     }
 
     /// Whether requests wait for a thread.
@@ -161,9 +164,10 @@ impl State {
     /// Whether another thread should look. One that is busy with quick requests will look soon itself, but if there are
     /// more than it could take, two are quicker.
     fn needs_help(&self) -> bool {
-        let busy = self.threads.len().saturating_sub(self.idle);
+        let busy = self.threads.len().saturating_sub(self.idle.len());
         let quick = busy.saturating_sub(self.long);
-        quick == 0 || self.is_slow() || quick < QUICK_THREADS && self.is_behind()
+        let several = self.request_ns > TINY_NS && quick < QUICK_THREADS;
+        quick == 0 || self.is_slow() || several && self.is_behind()
     }
 }
 
@@ -175,8 +179,6 @@ struct Shared {
     write_through: AtomicBool,
     /// A leaf lock but for what queues do: guest memory, and the interrupt of a transport.
     state: Mutex<State>,
-    /// There is work, or the end.
-    work: Condvar,
     /// A lane has nothing in service any more, or a ring was found empty.
     drained: Condvar,
 }
@@ -195,7 +197,6 @@ impl Pool {
             features: terms.features,
             write_through: AtomicBool::new(terms.write_through),
             state: Mutex::default(),
-            work: Condvar::new(),
             drained: Condvar::new(),
         };
         let pool = Self(Arc::new(shared));
@@ -256,8 +257,8 @@ impl Drop for Pool {
         let mut state = lock(&self.0.state);
         state.end = true;
         let threads = std::mem::take(&mut state.threads);
+        state.idle.drain(..).for_each(|thread| thread.unpark());
         drop(state);
-        self.0.work.notify_all();
         for thread in threads {
             if thread.join().is_err() {
                 log::error!("a disk's thread panicked");
@@ -277,8 +278,8 @@ impl Shared {
         if !state.needs_help() {
             return;
         }
-        if state.idle > 0 {
-            self.work.notify_one();
+        if let Some(thread) = state.idle.pop() {
+            thread.unpark();
         } else if state.threads.len() < MAX_THREADS && !state.end {
             match spawn(self, state.threads.len()) {
                 Ok(thread) => state.threads.push(thread),
@@ -289,56 +290,72 @@ impl Shared {
     }
 
     fn run(self: Arc<Self>) {
+        let this = thread::current();
+        // One allocation for all batches.
+        let (mut requests, mut served) = (VecDeque::new(), Vec::new());
         let mut state = lock(&self.state);
         while !state.end {
-            let Some(batch) = state.take() else {
-                self.drained.notify_all();
-                state.idle += 1;
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.idle -= 1;
-                continue;
+            let mut batch = match state.take(requests) {
+                Ok(batch) => batch,
+                Err(empty) => {
+                    requests = empty;
+                    self.drained.notify_all();
+                    state.idle.push(this.clone());
+                    // Until somebody takes this thread off the list; it may wake without.
+                    while state.idle.iter().any(|idle| idle.id() == this.id()) {
+                        drop(state);
+                        thread::park();
+                        state = lock(&self.state);
+                    }
+                    continue;
+                }
             };
             if state.is_behind() {
                 self.call_help(&mut state);
             }
             drop(state);
-            let Batch { lane, requests, is_long } = batch;
-            let (served, rest, took_ns) = self.serve(requests);
+            let took_ns = self.serve(&mut batch.requests, &mut served);
+            let count = served.len();
             state = lock(&self.state);
-            if is_long {
+            if batch.is_long {
                 state.long -= 1;
             } else {
                 state.took(took_ns);
             }
-            if let Some(Some(lane)) = state.lanes.get_mut(lane) {
-                lane.finish(served, rest);
+            let lane = state.lanes.get_mut(batch.lane).and_then(Option::as_mut);
+            if let Some(signal) = lane.and_then(|lane| lane.finish(&mut batch, &mut served)) {
+                // The interrupt wakes a vCPU, which is to find the lock free.
+                drop(state);
+                signal.send();
+                state = lock(&self.state);
+            }
+            if let Some(lane) = state.lanes.get_mut(batch.lane).and_then(Option::as_mut) {
+                lane.in_service -= count;
                 if lane.is_drained() {
                     self.drained.notify_all();
                 }
             }
+            requests = batch.requests;
         }
     }
 
-    /// Serves requests in order, up to one that the drive was waited for; answers what is done, what is not, and the time
-    /// of a request in nanoseconds.
-    fn serve(&self, requests: Vec<Request>) -> (Vec<(Chain, u32)>, std::vec::IntoIter<Request>, u64) {
+    /// Serves requests in order, up to one that the drive was waited for, and moves them to `served`; answers the time of a
+    /// request in nanoseconds.
+    fn serve(&self, requests: &mut VecDeque<Request>, served: &mut Vec<(Chain, u32)>) -> u64 {
         let terms =
             Terms { features: self.features, write_through: self.write_through.load(Ordering::Acquire) };
-        let mut served = Vec::with_capacity(requests.len());
-        let mut rest = requests.into_iter();
         let since = Instant::now();
         let mut before_ns = 0;
-        for request in rest.by_ref() {
+        while let Some(request) = requests.pop_front() {
             let written = serve(&request, &self.image, terms);
             served.push((request.chain, written));
             let now_ns = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
             if now_ns - before_ns > BLOCKED_NS {
-                return (served, rest, now_ns - before_ns);
+                return now_ns - before_ns;
             }
             before_ns = now_ns;
         }
-        let each_ns = before_ns / served.len().max(1) as u64;
-        (served, rest, each_ns)
+        before_ns / served.len().max(1) as u64
     }
 }
 

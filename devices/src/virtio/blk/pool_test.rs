@@ -46,13 +46,15 @@ fn a_flush_does_not_hold_up_others() {
 #[test]
 fn slow_requests_run_side_by_side_and_within_bounds() {
     let (mut driver, control) = driver(2, Setup::default());
-    // One that takes long teaches it.
-    control.look(|seen| seen.held = true);
-    driver.send(0, &[&header(request::IN, 0)], &[512, 1]);
-    assert!(control.wait(|seen| seen.inside == 1));
-    std::thread::sleep(Duration::from_millis(20));
-    control.look(|seen| seen.held = false);
-    collect(&mut driver, 0, 1);
+    // Two that take long teach it; one may have been the host's.
+    for _ in 0..2 {
+        control.look(|seen| seen.held = true);
+        driver.send(0, &[&header(request::IN, 0)], &[512, 1]);
+        assert!(control.wait(|seen| seen.inside == 1));
+        std::thread::sleep(Duration::from_millis(20));
+        control.look(|seen| seen.held = false);
+        collect(&mut driver, 0, 1);
+    }
 
     control.look(|seen| seen.held = true);
     for number in 0..20 {
@@ -129,6 +131,8 @@ fn what_is_in_flight_is_bounded() {
     let (mut driver, control) = driver(1, Setup { queue_size: 16, ..Setup::default() });
     control.look(|seen| seen.held = true);
     let head = driver.send(0, &[&header(request::FLUSH, 0)], &[1]);
+    // One is in flight before the ring is nonsense.
+    assert!(control.wait(|seen| seen.inside > 0));
     for _ in 0..100 {
         for _ in 0..8 {
             driver.queues[0].put_available(head);
@@ -137,8 +141,7 @@ fn what_is_in_flight_is_bounded() {
         driver.device.notify(0);
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert!(control.wait(|seen| seen.inside > 0));
-    assert!(control.look(|seen| seen.most_inside) <= 8);
+    assert!(control.look(|seen| (1..=8).contains(&seen.most_inside)));
     control.look(|seen| seen.held = false);
     assert!(driver.device.stop_queue(0).is_some());
 }

@@ -149,3 +149,12 @@ fn a_reset_drops_input_and_lets_go_of_who_waits() {
     driver.request(TX, &[b"out"], &[]).unwrap();
     assert_eq!(screen.text(), b"out");
 }
+
+#[test]
+fn a_driver_with_output_is_told_of_the_size_again() {
+    let (mut driver, _, _) = driver(Setup::default());
+    assert_eq!(driver.interrupt.config_changes(), 0);
+    driver.request(TX, &[b"x"], &[]).unwrap();
+    let interrupt = driver.interrupt.clone();
+    assert!(interrupt.wait(|| interrupt.config_changes() >= 3));
+}

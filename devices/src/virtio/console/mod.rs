@@ -8,9 +8,10 @@ pub mod spec;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use self::spec::{RX, TX, config, feature};
-use super::worker::{QueueWorker, Serve, Serving};
+use super::worker::{Serve, Serving, SharedWorker};
 use super::{Activation, ActivationError, Chain, DeviceKind, DeviceLink, Queue, VirtioDevice, copy_config};
 use crate::lock;
 use crate::serial::{ByteSink, InputReady};
@@ -21,8 +22,9 @@ const QUEUE_SIZES: [u16; 2] = [64, 64];
 /// Input kept for a guest that does not read, bytes: as much as a terminal's line discipline keeps.
 const INPUT_BYTES: usize = 4096;
 
-/// Most output taken of one request, bytes; drivers send 32 KiB at most. The rest is dropped.
-const MAX_OUTPUT_BYTES: u64 = 1 << 20;
+/// Most output taken of one request, bytes; drivers send 32 KiB at most. The rest is dropped: a reader that does not keep up
+/// finds so much for each entry of the queue, and no more.
+const MAX_OUTPUT_BYTES: u64 = 64 << 10;
 
 /// Output is passed on in pieces of this size.
 const PIECE_BYTES: usize = 4096;
@@ -34,10 +36,7 @@ struct Shared {
     /// Columns in the low half, rows in the high one; how often they changed.
     size: AtomicU32,
     changes: AtomicU32,
-    // Both while the driver is at work; the worker takes neither lock. The link's is held while the driver is told, so that
-    // none is told after a reset.
-    link: Mutex<Option<DeviceLink>>,
-    worker: Mutex<Option<QueueWorker<Server>>>,
+    worker: SharedWorker<Server>,
 }
 
 struct Input {
@@ -74,7 +73,7 @@ impl ConsoleHandle {
         input.bytes.extend(bytes.iter().take(room));
         input.refused |= room < bytes.len();
         drop(input);
-        self.0.notify(RX);
+        self.0.worker.notify(RX);
         room
     }
 
@@ -85,17 +84,7 @@ impl ConsoleHandle {
             return;
         }
         self.0.changes.fetch_add(1, Ordering::SeqCst);
-        if let Some(link) = &*lock(&self.0.link) {
-            link.config_changed();
-        }
-    }
-}
-
-impl Shared {
-    fn notify(&self, index: u16) {
-        if let Some(worker) = &*lock(&self.worker) {
-            worker.notify(index);
-        }
+        self.0.worker.config_changed();
     }
 }
 
@@ -108,8 +97,7 @@ impl Console {
             input: Mutex::new(input),
             size: AtomicU32::new(25 << 16 | 80),
             changes: AtomicU32::new(0),
-            link: Mutex::new(None),
-            worker: Mutex::new(None),
+            worker: SharedWorker::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -122,7 +110,15 @@ impl Console {
 
 struct Server {
     shared: Arc<Shared>,
+    link: DeviceLink,
+    /// When the driver is told of the screen's size, and how much later again; nothing before its first output.
+    tell_size: Option<(Instant, Duration)>,
 }
+
+/// Linux reads the screen's size only when it is told of a change, and forgets it before its terminal is made, which is some
+/// time after the first output. So it is told at first after this time, and then after twice the time, up to the longest.
+const FIRST_SIZE: Duration = Duration::from_millis(125);
+const LAST_SIZE: Duration = Duration::from_secs(4);
 
 impl Server {
     fn output(&self, chain: &Chain) {
@@ -173,6 +169,7 @@ impl Serve for Server {
                 };
                 if index == TX {
                     self.output(&chain);
+                    self.tell_size.get_or_insert_with(|| (Instant::now() + FIRST_SIZE, FIRST_SIZE));
                 }
                 queue.complete(chain, written);
             }
@@ -181,6 +178,18 @@ impl Serve for Server {
             if index == RX && !self.has_input() || !queue.enable_notifications() {
                 return;
             }
+        }
+    }
+
+    fn deadline(&mut self) -> Option<Instant> {
+        self.tell_size.and_then(|(at, after)| (after <= LAST_SIZE).then_some(at))
+    }
+
+    fn tick(&mut self, _: &mut Serving) {
+        if let Some((at, after)) = &mut self.tell_size {
+            *after *= 2;
+            *at = Instant::now() + *after;
+            self.link.config_changed();
         }
     }
 }
@@ -220,31 +229,25 @@ impl VirtioDevice for Console {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), ActivationError> {
-        let worker = QueueWorker::spawn("virtio-console", Server { shared: self.shared.clone() });
-        let worker = worker.map_err(|error| ActivationError(error.to_string()))?;
-        *lock(&self.shared.worker) = Some(worker);
-        *lock(&self.shared.link) = Some(activation.link);
-        Ok(())
+        let link = activation.link;
+        let server = Server { shared: self.shared.clone(), link: link.clone(), tell_size: None };
+        self.shared.worker.start("virtio-console", server, link)
     }
 
-    fn start_queue(&mut self, _index: u16, queue: Queue) {
-        if let Some(worker) = &*lock(&self.shared.worker) {
-            worker.start_queue(queue);
-        }
+    fn start_queue(&mut self, _: u16, queue: Queue) {
+        self.shared.worker.start_queue(queue);
     }
 
     fn stop_queue(&mut self, index: u16) -> Option<Queue> {
-        lock(&self.shared.worker).as_ref()?.stop_queue(index)
+        self.shared.worker.stop_queue(index)
     }
 
     fn notify(&mut self, index: u16) {
-        self.shared.notify(index);
+        self.shared.worker.notify(index);
     }
 
     fn deactivate(&mut self) {
-        *lock(&self.shared.link) = None;
-        let worker = lock(&self.shared.worker).take();
-        drop(worker);
+        self.shared.worker.end();
         // What was typed for a guest that is gone is not for the next one.
         let mut input = lock(&self.shared.input);
         input.bytes.clear();

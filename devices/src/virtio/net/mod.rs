@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use self::server::Server;
 use self::spec::{LINK_UP, feature};
-use super::worker::QueueWorker;
+use super::worker::WorkerSlot;
 use super::{Activation, ActivationError, DeviceKind, DeviceLink, Queue, VirtioDevice, copy_config};
 use crate::net::{MacAddress, NetBackend, Offloads};
 
@@ -35,7 +35,7 @@ const OFFLOADS: [(u64, Offloads); 6] = [
 pub struct Net {
     /// `None` while a worker has it.
     backend: Option<Box<dyn NetBackend>>,
-    worker: Option<QueueWorker<Server>>,
+    worker: WorkerSlot<Server>,
     mac: MacAddress,
     mtu: u16,
     offloads: Offloads,
@@ -64,7 +64,8 @@ impl Net {
     pub fn new(backend: Box<dyn NetBackend>, mac: MacAddress, mtu: u16) -> Self {
         let status = Status { up: AtomicBool::new(backend.link_up()), generation: AtomicU32::new(0) };
         let offloads = backend.offloads();
-        Self { backend: Some(backend), worker: None, mac, mtu, offloads, status: Arc::new(status) }
+        let (backend, worker, status) = (Some(backend), WorkerSlot::default(), Arc::new(status));
+        Self { backend, worker, mac, mtu, offloads, status }
     }
 
     fn config(&self) -> [u8; 12] {
@@ -128,29 +129,22 @@ impl VirtioDevice for Net {
         backend.set_offloads(offloads);
         let mergeable = activation.features & feature::MRG_RXBUF != 0;
         let server = Server::new(backend, offloads, mergeable, activation.link, self.status.clone());
-        let worker = QueueWorker::spawn("virtio-net", server);
-        self.worker = Some(worker.map_err(|error| ActivationError(error.to_string()))?);
-        Ok(())
+        self.worker.start("virtio-net", server)
     }
 
     fn start_queue(&mut self, _: u16, queue: Queue) {
-        if let Some(worker) = &self.worker {
-            worker.start_queue(queue);
-        }
+        self.worker.start_queue(queue);
     }
 
     fn stop_queue(&mut self, index: u16) -> Option<Queue> {
-        self.worker.as_ref()?.stop_queue(index)
+        self.worker.stop_queue(index)
     }
 
     fn notify(&mut self, index: u16) {
-        if let Some(worker) = &self.worker {
-            worker.notify(index);
-        }
+        self.worker.notify(index);
     }
 
     fn deactivate(&mut self) {
-        let server = self.worker.take().and_then(QueueWorker::end);
-        self.backend = server.map(Server::into_backend);
+        self.backend = self.worker.end().map(Server::into_backend);
     }
 }

@@ -154,18 +154,25 @@ impl Queue {
 
     /// Interrupts the driver if it wants to know of what was completed since the last call.
     pub fn signal(&mut self) {
+        if let Some(signal) = self.signal_due() {
+            signal.send();
+        }
+    }
+
+    /// The interrupt that [`Queue::signal`] would send, to be sent without the queue: who stops the queue waits for that.
+    pub fn signal_due(&mut self) -> Option<Signal> {
         if self.broken {
-            return;
+            return None;
         }
         let wanted = match &mut self.ring {
             Ring::Split(ring) => ring.wants_interrupt(&self.memory),
             Ring::Packed(ring) => ring.wants_interrupt(&self.memory),
         };
-        match wanted {
-            Ok(true) => self.link.queue_used(self.index),
-            Ok(false) => {}
-            Err(error) => self.fail(error),
-        }
+        let wanted = wanted.unwrap_or_else(|error| {
+            self.fail(error);
+            false
+        });
+        wanted.then(|| Signal { link: self.link.clone(), queue: self.index })
     }
 
     /// Asks the driver to notify of the next chain. True if there is one already: serve it, then ask again.
@@ -199,9 +206,22 @@ impl Queue {
     }
 
     fn fail(&mut self, error: QueueError) {
-        log::warn!("virtqueue {}: {error}; the device asks for a reset", self.index);
         self.broken = true;
-        self.link.needs_reset();
+        self.link.needs_reset(format_args!("virtqueue {}: {error}; the device asks for a reset", self.index));
+    }
+}
+
+/// An interrupt that the driver waits for.
+#[must_use = "the driver waits for it"]
+pub struct Signal {
+    link: DeviceLink,
+    queue: u16,
+}
+
+impl Signal {
+    /// Interrupts the driver.
+    pub fn send(self) {
+        self.link.queue_used(self.queue);
     }
 }
 

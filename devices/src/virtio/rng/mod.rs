@@ -1,6 +1,6 @@
 //! Random bytes for the guest (virtio 1.2, section 5.4).
 
-use super::worker::{QueueWorker, Serve, Serving};
+use super::worker::{Serve, Serving, WorkerSlot};
 use super::{Activation, ActivationError, Chain, DeviceKind, Queue, VirtioDevice, copy_config};
 
 /// Entries of the queue.
@@ -16,7 +16,7 @@ pub type Entropy = Box<dyn FnMut(&mut [u8]) -> bool + Send>;
 pub struct Rng {
     /// `None` while a worker has it.
     source: Option<Entropy>,
-    worker: Option<QueueWorker<Server>>,
+    worker: WorkerSlot<Server>,
 }
 
 struct Server {
@@ -26,7 +26,7 @@ struct Server {
 impl Rng {
     /// An entropy device that takes its bytes from `source`.
     pub fn new(source: Entropy) -> Self {
-        Self { source: Some(source), worker: None }
+        Self { source: Some(source), worker: WorkerSlot::default() }
     }
 }
 
@@ -83,30 +83,23 @@ impl VirtioDevice for Rng {
 
     fn activate(&mut self, _: Activation) -> Result<(), ActivationError> {
         let source = self.source.take().ok_or_else(|| ActivationError("its worker was lost".to_owned()))?;
-        let worker = QueueWorker::spawn("virtio-rng", Server { source });
-        self.worker = Some(worker.map_err(|error| ActivationError(error.to_string()))?);
-        Ok(())
+        self.worker.start("virtio-rng", Server { source })
     }
 
     fn start_queue(&mut self, _: u16, queue: Queue) {
-        if let Some(worker) = &self.worker {
-            worker.start_queue(queue);
-        }
+        self.worker.start_queue(queue);
     }
 
     fn stop_queue(&mut self, index: u16) -> Option<Queue> {
-        self.worker.as_ref()?.stop_queue(index)
+        self.worker.stop_queue(index)
     }
 
     fn notify(&mut self, index: u16) {
-        if let Some(worker) = &self.worker {
-            worker.notify(index);
-        }
+        self.worker.notify(index);
     }
 
     fn deactivate(&mut self) {
-        let server = self.worker.take().and_then(QueueWorker::end);
-        self.source = server.map(|server| server.source);
+        self.source = self.worker.end().map(|server| server.source);
     }
 }
 

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
-use vm_memory::GuestAddress;
 
+use super::super::driving::{QUEUE_BYTES, answer, eventually, memory, put, queues};
 use super::*;
 use crate::any_access::{self, Step};
 use crate::interrupt::IrqInput;
@@ -26,11 +26,9 @@ struct Guest {
     memory: Arc<GuestMemory>,
 }
 
-const QUEUE_BYTES: u64 = 1 << 20;
-
 fn guest(packed: bool) -> Guest {
     let line = Arc::new(Line::default());
-    let memory = Arc::new(GuestMemory::from_ranges(&[(GuestAddress(0), 2 << 20)]).unwrap());
+    let memory = memory();
     let wire = IrqLine::new(line.clone(), 0);
     Guest { device: VirtioMmio::new(Box::new(Echo::new()), memory.clone(), wire, packed), line, memory }
 }
@@ -64,10 +62,7 @@ impl Guest {
         }
         self.set(reg::STATUS, 3 | 8);
         assert_eq!(self.get(reg::STATUS), 3 | 8);
-        let queues = [0, 1].map(|index| {
-            let base = u64::from(index) * QUEUE_BYTES;
-            DriverQueue::new(self.memory.clone(), index, base, QUEUE_BYTES, 64, chosen)
-        });
+        let queues = queues(&self.memory, chosen);
         queues.iter().for_each(|queue| self.enable(queue));
         self.set(reg::STATUS, 3 | 8 | 4);
         queues
@@ -89,22 +84,10 @@ impl Guest {
     }
 
     fn ask(&mut self, queue: &mut DriverQueue, text: &[u8]) {
-        queue.add(&[text], &[text.len() as u32]);
-        if queue.publish() {
+        if put(queue, text) {
             self.set(reg::QUEUE_NOTIFY, queue.index().into());
         }
     }
-}
-
-/// Waits, at most ten seconds.
-fn eventually(mut holds: impl FnMut() -> bool) -> bool {
-    for _ in 0..10_000 {
-        if holds() {
-            return true;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    false
 }
 
 #[test]
@@ -132,12 +115,7 @@ fn requests_are_answered_with_interrupts() {
             for queue in [&mut first, &mut second] {
                 let text = (round | 0x0100_0000).to_le_bytes();
                 guest.ask(queue, &text);
-                let mut used = None;
-                assert!(eventually(|| {
-                    used = used.take().or_else(|| queue.used());
-                    used.is_some()
-                }));
-                assert_eq!(used.unwrap().bytes, (round | 0x0100_0000).to_be_bytes());
+                assert_eq!(answer(queue), (round | 0x0100_0000).to_be_bytes());
                 assert!(eventually(|| guest.level()));
                 assert_eq!(guest.get(reg::INTERRUPT_STATUS), 1);
                 guest.set(reg::INTERRUPT_ACK, 1);
@@ -183,7 +161,7 @@ fn a_broken_ring_asks_for_a_reset_and_a_reset_mends_it() {
     assert_eq!(guest.get(reg::INTERRUPT_STATUS) & 2, 2, "the driver is told");
     let [mut queue, _] = guest.set_up(u64::MAX);
     guest.ask(&mut queue, b"abc");
-    assert!(eventually(|| queue.used().is_some_and(|used| used.bytes == b"cba")));
+    assert_eq!(answer(&mut queue), b"cba");
 }
 
 #[test]
@@ -217,17 +195,17 @@ fn a_queue_is_reset_and_used_again() {
     let mut guest = guest(false);
     let [mut queue, mut other] = guest.set_up(u64::MAX);
     guest.ask(&mut queue, b"ab");
-    assert!(eventually(|| queue.used().is_some()));
+    assert_eq!(answer(&mut queue), b"ba");
     guest.set(reg::QUEUE_SEL, 0);
     guest.set(reg::QUEUE_RESET, 1);
     assert_eq!((guest.get(reg::QUEUE_RESET), guest.get(reg::QUEUE_READY)), (0, 0));
     guest.ask(&mut other, b"cd");
-    assert!(eventually(|| other.used().is_some()), "the other goes on");
+    assert_eq!(answer(&mut other), b"dc", "the other goes on");
     let features = feature::VERSION_1 | feature::EVENT_IDX;
     let mut again = DriverQueue::new(guest.memory.clone(), 0, 0, QUEUE_BYTES, 32, features);
     guest.enable(&again);
     guest.ask(&mut again, b"ef");
-    assert!(eventually(|| again.used().is_some_and(|used| used.bytes == b"fe")));
+    assert_eq!(answer(&mut again), b"fe");
 }
 
 #[test]
@@ -241,7 +219,7 @@ fn a_pause_holds_requests_until_it_ends() {
     std::thread::sleep(std::time::Duration::from_millis(10));
     assert!(queue.used().is_none());
     guest.device.registers_mut().resume();
-    assert!(eventually(|| queue.used().is_some_and(|used| used.bytes == b"ba")));
+    assert_eq!(answer(&mut queue), b"ba");
 }
 
 #[test]

@@ -5,5 +5,9 @@ mod pci;
 mod pci_interrupt;
 mod pci_layout;
 
+#[cfg(test)]
+#[path = "driving_test.rs"]
+mod driving;
+
 pub use mmio::{MMIO_BYTES, VirtioMmio};
 pub use pci::VirtioPci;

@@ -1,8 +1,8 @@
 use std::sync::Mutex;
 
 use proptest::prelude::*;
-use vm_memory::GuestAddress;
 
+use super::super::driving::{QUEUE_BYTES, answer, eventually, memory, put, queues};
 use super::*;
 use crate::any_access::{self, Step};
 use crate::bus::BusDevice;
@@ -38,11 +38,9 @@ struct Guest {
     memory: Arc<GuestMemory>,
 }
 
-const QUEUE_BYTES: u64 = 1 << 20;
-
 fn guest(packed: bool) -> Guest {
     let controllers = Arc::new(Controllers::default());
-    let memory = Arc::new(GuestMemory::from_ranges(&[(GuestAddress(0), 2 << 20)]).unwrap());
+    let memory = memory();
     let line = IrqLine::new(controllers.clone(), 0);
     let device = Box::new(Echo::new());
     let device = VirtioPci::new(device, memory.clone(), controllers.clone(), line, packed).unwrap();
@@ -157,10 +155,7 @@ impl Guest {
 
     fn set_up(&mut self, wanted: u64) -> [DriverQueue; 2] {
         let chosen = self.agree(wanted);
-        let queues = [0, 1].map(|index| {
-            let base = u64::from(index) * QUEUE_BYTES;
-            DriverQueue::new(self.memory.clone(), index, base, QUEUE_BYTES, 64, chosen)
-        });
+        let queues = queues(&self.memory, chosen);
         for queue in &queues {
             self.enable(queue);
             self.set_vector(queue.index(), queue.index() + 1);
@@ -185,8 +180,7 @@ impl Guest {
     }
 
     fn ask(&mut self, queue: &mut DriverQueue, text: &[u8]) {
-        queue.add(&[text], &[text.len() as u32]);
-        if queue.publish() {
+        if put(queue, text) {
             self.ring(queue.index());
         }
     }
@@ -196,16 +190,6 @@ impl Guest {
         let at = self.get(common::QUEUE_NOTIFY_OFF, Width::Two) * u64::from(layout::NOTIFY_MULTIPLIER);
         self.set(u64::from(layout::NOTIFY) + at, Width::Two, index.into());
     }
-}
-
-fn eventually(mut holds: impl FnMut() -> bool) -> bool {
-    for _ in 0..10_000 {
-        if holds() {
-            return true;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    false
 }
 
 #[test]
@@ -245,12 +229,7 @@ fn requests_are_answered_with_messages_to_each_queues_vector() {
             for queue in &mut queues {
                 let text = (round | 0x0100_0000).to_le_bytes();
                 guest.ask(queue, &text);
-                let mut used = None;
-                assert!(eventually(|| {
-                    used = used.take().or_else(|| queue.used());
-                    used.is_some()
-                }));
-                assert_eq!(used.unwrap().bytes, (round | 0x0100_0000).to_be_bytes());
+                assert_eq!(answer(queue), (round | 0x0100_0000).to_be_bytes());
                 let mut seen = Vec::new();
                 assert!(eventually(|| {
                     seen.extend(guest.messages());
@@ -359,7 +338,7 @@ fn a_device_that_needs_a_reset_says_so_by_the_configurations_vector() {
     assert!(eventually(|| guest.messages() == [(0xfee0_0000, 0x40)]));
     let mut queues = guest.set_up(u64::MAX);
     guest.ask(&mut queues[1], b"ab");
-    assert!(eventually(|| queues[1].used().is_some_and(|used| used.bytes == b"ba")));
+    assert_eq!(answer(&mut queues[1]), b"ba");
 }
 
 #[test]
@@ -458,12 +437,12 @@ fn queues_are_reset_by_register() {
     assert_eq!(guest.get(common::QUEUE_ENABLE, Width::Two), 0);
     assert_eq!(guest.get(common::QUEUE_DESC, Width::Eight), 0);
     guest.ask(&mut queues[1], b"ab");
-    assert!(eventually(|| queues[1].used().is_some()));
+    assert_eq!(answer(&mut queues[1]), b"ba");
     let features = feature::VERSION_1 | feature::EVENT_IDX;
     let mut again = DriverQueue::new(guest.memory.clone(), 0, 0, QUEUE_BYTES, 16, features);
     guest.enable(&again);
     guest.ask(&mut again, b"cd");
-    assert!(eventually(|| again.used().is_some_and(|used| used.bytes == b"dc")));
+    assert_eq!(answer(&mut again), b"dc");
 }
 
 #[test]

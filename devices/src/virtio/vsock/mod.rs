@@ -21,7 +21,7 @@ use std::path::PathBuf;
 pub use self::config::{MIN_CID, ParseVsockError, VsockConfig};
 use self::listener::Listener;
 use self::server::Server;
-use super::worker::QueueWorker;
+use super::worker::WorkerSlot;
 use super::{Activation, ActivationError, DeviceKind, Queue, VirtioDevice, copy_config};
 
 /// Entries of the queues for packets, and of that for events.
@@ -48,7 +48,7 @@ pub struct Vsock {
     cid: u64,
     /// `None` while a worker has it.
     server: Option<Server>,
-    worker: Option<QueueWorker<Server>>,
+    worker: WorkerSlot<Server>,
 }
 
 impl Vsock {
@@ -61,7 +61,7 @@ impl Vsock {
         let listener = Listener::new(&config.path)
             .map_err(|source| VsockError::Listen { path: config.path.clone(), source })?;
         let cid = u64::from(config.cid);
-        Ok(Self { cid, server: Some(Server::new(cid, listener)), worker: None })
+        Ok(Self { cid, server: Some(Server::new(cid, listener)), worker: WorkerSlot::default() })
     }
 }
 
@@ -84,30 +84,23 @@ impl VirtioDevice for Vsock {
 
     fn activate(&mut self, _activation: Activation) -> Result<(), ActivationError> {
         let server = self.server.take().ok_or_else(|| ActivationError("its worker was lost".to_owned()))?;
-        let worker = QueueWorker::spawn("virtio-vsock", server);
-        self.worker = Some(worker.map_err(|error| ActivationError(error.to_string()))?);
-        Ok(())
+        self.worker.start("virtio-vsock", server)
     }
 
-    fn start_queue(&mut self, _index: u16, queue: Queue) {
-        if let Some(worker) = &self.worker {
-            worker.start_queue(queue);
-        }
+    fn start_queue(&mut self, _: u16, queue: Queue) {
+        self.worker.start_queue(queue);
     }
 
     fn stop_queue(&mut self, index: u16) -> Option<Queue> {
-        self.worker.as_ref()?.stop_queue(index)
+        self.worker.stop_queue(index)
     }
 
     fn notify(&mut self, index: u16) {
-        if let Some(worker) = &self.worker {
-            worker.notify(index);
-        }
+        self.worker.notify(index);
     }
 
     fn deactivate(&mut self) {
-        let server = self.worker.take().and_then(QueueWorker::end);
-        self.server = server.map(|mut server| {
+        self.server = self.worker.end().map(|mut server| {
             server.close_all();
             server
         });

@@ -95,6 +95,7 @@ fn bench_of(index: u32) -> Bench {
         ram,
         devices: Vec::new(),
         transport: VirtioTransport::Pci,
+        packed_rings: false,
     };
     let events = Arc::new(Events::default());
     let effects = Effects {
