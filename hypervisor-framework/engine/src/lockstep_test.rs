@@ -183,12 +183,8 @@ impl Machine {
         let memory = PhysicalMemory::new();
         let ram = Arc::new(HostRegion::new(RAM).unwrap());
         memory.map(&ram, 0, 0, RAM, Rights { read: true, write: true, execute: true }).unwrap();
-        let options = EngineOptions {
-            jit: true,
-            threshold,
-            cache_bytes: 1 << 20,
-            ..EngineOptions::default()
-        };
+        let options =
+            EngineOptions { jit: true, threshold, cache_bytes: 1 << 20, ..EngineOptions::default() };
         let mut engine = Engine::with_options(&memory, Arc::new(Stopped), options);
         let store = |at: usize, value: u64| {
             ram.get_slice(at, 8).unwrap().copy_from(&value.to_le_bytes());
