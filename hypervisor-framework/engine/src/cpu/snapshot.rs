@@ -28,7 +28,6 @@ pub struct Snapshot {
     interruptibility: Interruptibility,
     pending_debug: u64,
     injected: Option<Event>,
-    nmi_unblocked_by_iret: bool,
     xmm: [u128; 16],
     mxcsr: u32,
     fpu: Fpu,
@@ -88,7 +87,6 @@ impl Snapshot {
         differs("dr", &(self.dr, self.pending_debug), &(other.dr, other.pending_debug));
         differs("msrs", &self.msrs, &other.msrs);
         differs("events", &(self.interruptibility, self.injected), &(other.interruptibility, other.injected));
-        differs("nmi", &self.nmi_unblocked_by_iret, &other.nmi_unblocked_by_iret);
         differs("mxcsr", &self.mxcsr, &other.mxcsr);
         differs("fpu", &self.fpu, &other.fpu);
         differs("entropy", &self.entropy, &other.entropy);
@@ -119,7 +117,6 @@ impl Cpu {
             interruptibility: self.interruptibility,
             pending_debug: self.pending_debug,
             injected: self.injected,
-            nmi_unblocked_by_iret: self.nmi_unblocked_by_iret,
             xmm: self.xmm,
             mxcsr: self.mxcsr,
             fpu: self.fpu.clone(),
@@ -143,7 +140,6 @@ impl Cpu {
         (self.dr, self.pending_debug) = (from.dr, from.pending_debug);
         self.msrs = from.msrs;
         (self.interruptibility, self.injected) = (from.interruptibility, from.injected);
-        self.nmi_unblocked_by_iret = from.nmi_unblocked_by_iret;
         self.xmm = from.xmm;
         self.mxcsr = from.mxcsr;
         self.set_pdptes(from.pdptes);
