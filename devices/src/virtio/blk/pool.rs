@@ -72,7 +72,10 @@ impl Lane {
     /// Takes `most` quick requests, or one that may take long, into `requests`, which is empty.
     fn take(&mut self, most: usize, mut requests: VecDeque<Request>) -> Result<Batch, VecDeque<Request>> {
         let Some(first) = self.pop() else { return Err(requests) };
-        self.queue.disable_notifications();
+        if self.rung {
+            // Until the ring is found empty. When it was already, and only left-overs are taken, nobody would look again.
+            self.queue.disable_notifications();
+        }
         let is_long = first.may_take_long();
         requests.push_back(first);
         while let Some(next) = self.pop() {

@@ -146,6 +146,29 @@ fn what_is_in_flight_is_bounded() {
     assert!(driver.device.stop_queue(0).is_some());
 }
 
+/// Requests taken together, of which the first waits for the drive, are taken again when the ring is long empty: the driver
+/// must go on telling of new ones.
+#[test]
+fn left_overs_do_not_end_notifications() {
+    for setup in [Setup::default(), Setup { event_idx: false, ..Setup::default() }] {
+        let (mut driver, control) = driver(1, setup);
+        control.look(|seen| seen.held = true);
+        for sector in 0..4 {
+            driver.queues[0].add(&[&header(request::IN, sector)], &[512, 1]);
+        }
+        driver.queues[0].publish();
+        driver.device.notify(0);
+        assert!(control.wait(|seen| seen.inside > 0));
+        std::thread::sleep(Duration::from_millis(5));
+        control.look(|seen| seen.held = false);
+        collect(&mut driver, 0, 4);
+        for sector in 0..4 {
+            driver.send(0, &[&header(request::IN, sector)], &[512, 1]);
+            collect(&mut driver, 0, 1);
+        }
+    }
+}
+
 #[test]
 fn many_requests_from_many_queues_are_all_answered() {
     for setup in [Setup::default(), Setup { packed: true, event_idx: false, ..Setup::default() }] {
