@@ -152,7 +152,7 @@ pub(crate) struct BootArgs {
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub(crate) engine: Engine,
 
-    /// How the software engine executes code: jit=on|off, threshold=N, cache=SIZE, clock=virtual, seed=N, check=N, separated by commas.
+    /// How the software engine executes code: jit=on|off|portable, threshold=N, cache=SIZE, clock=virtual, seed=N, check=N, separated by commas.
     ///
     /// A block of guest code becomes host code when it was interpreted threshold times; cache bounds that code for
     /// each vCPU. With clock=virtual the guest's time is the count of its instructions and a boot repeats exactly; what is

@@ -47,12 +47,17 @@ const CACHE_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
 pub(crate) fn engine_options(text: &str) -> Parsed<EngineOptions> {
     let mut options = EngineOptions::default();
     let (mut counted, mut seed) = (false, None);
+    let mut threshold = None;
     for part in text.split(',').filter(|part| !part.is_empty()) {
         match part.split_once('=') {
             Some(("jit", "on")) => options.jit = true,
             Some(("jit", "off")) => options.jit = false,
+            Some(("jit", "portable")) if EngineOptions::has_portable() => options = options.with_portable(),
+            Some(("jit", "portable")) => {
+                return Err("jit=portable: not built in (cargo feature `portable`)".into());
+            }
             Some(("threshold", count)) => {
-                options.threshold = count.parse().map_err(|_| format!("threshold={count}: not a number"))?;
+                threshold = Some(count.parse().map_err(|_| format!("threshold={count}: not a number"))?);
             }
             Some(("cache", bytes)) => {
                 let bytes = parse_size(bytes).map_err(|error| format!("{part}: {error}"))?;
@@ -71,7 +76,8 @@ pub(crate) fn engine_options(text: &str) -> Parsed<EngineOptions> {
                 options.check = Some(every);
             }
             _ => {
-                let known = "jit=on|off, threshold=N, cache=SIZE, clock=host|virtual, seed=N, check=N";
+                let known =
+                    "jit=on|off|portable, threshold=N, cache=SIZE, clock=host|virtual, seed=N, check=N";
                 return Err(format!("{part}: not one of {known}"));
             }
         }
@@ -82,6 +88,7 @@ pub(crate) fn engine_options(text: &str) -> Parsed<EngineOptions> {
         }
     }
     options.seed = counted.then(|| seed.unwrap_or(0));
+    options.threshold = threshold.unwrap_or(options.threshold);
     Ok(options)
 }
 

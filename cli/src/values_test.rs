@@ -44,6 +44,14 @@ fn engine_options_are_named_and_bounded() {
     assert_eq!((options.jit, options.threshold, options.cache_bytes), (true, 7, 16 << 20));
     assert!(!engine_options("jit=off").unwrap().jit);
     assert_eq!(engine_options("").unwrap(), EngineOptions::default());
+    if EngineOptions::has_portable() {
+        let portable = EngineOptions::default().with_portable();
+        assert_eq!(engine_options("jit=portable").unwrap(), portable);
+        let options = engine_options("threshold=7,jit=portable").unwrap();
+        assert_eq!(options, EngineOptions { threshold: 7, ..portable });
+    } else {
+        assert!(engine_options("jit=portable").unwrap_err().contains("not built in"));
+    }
     assert_eq!(engine_options("seed=7,clock=virtual").unwrap().seed, Some(7));
     assert_eq!(engine_options("clock=virtual").unwrap().seed, Some(0));
     for wrong in [

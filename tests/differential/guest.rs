@@ -42,6 +42,8 @@ pub(crate) enum Tier {
     Interpreter,
     /// Host code from the first execution on, where the host has a translator.
     Translator,
+    /// Code that the portable tier compiled before the first execution.
+    Portable,
 }
 
 /// The engine with a machine around it.
@@ -55,8 +57,13 @@ impl Guest {
         let ram = Arc::new(HostRegion::new(SIZE).unwrap());
         let memory = PhysicalMemory::new();
         memory.map(&ram, 0, 0, SIZE, Rights { read: true, write: true, execute: true }).unwrap();
-        let jit = tier == Tier::Translator;
-        let options = EngineOptions { jit, threshold: 0, cache_bytes: 1 << 20, ..EngineOptions::default() };
+        let options = EngineOptions {
+            jit: tier != Tier::Interpreter,
+            portable: tier == Tier::Portable,
+            threshold: 0,
+            cache_bytes: 1 << 20,
+            ..EngineOptions::default()
+        };
         let engine = Engine::with_options(&memory, Arc::new(NoTime), options);
         let mut guest = Self { engine, ram };
         guest.make_tables();

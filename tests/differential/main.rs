@@ -61,6 +61,16 @@ fn translated_sequences() {
 }
 
 #[test]
+fn compiled_instructions() {
+    run_in(Tier::Portable, Mode::Long, Shape::Single, 20_000);
+}
+
+#[test]
+fn compiled_sequences() {
+    run_in(Tier::Portable, Mode::Long, Shape::Sequence, 6_000);
+}
+
+#[test]
 fn compatibility_instructions() {
     run(Mode::Compatibility, Shape::Single, 150_000);
 }
@@ -84,5 +94,7 @@ fn millions() {
         run(mode, Shape::Sequence, 2_000_000);
         run_in(Tier::Translator, mode, Shape::Single, 5_000_000);
         run_in(Tier::Translator, mode, Shape::Sequence, 2_000_000);
+        run_in(Tier::Portable, mode, Shape::Single, 500_000);
+        run_in(Tier::Portable, mode, Shape::Sequence, 200_000);
     }
 }

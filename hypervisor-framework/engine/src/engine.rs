@@ -11,18 +11,25 @@ use crate::event::Step;
 use crate::exit::{Access, Exit, Reason};
 use crate::intercept::Controls;
 use crate::memory::{Mailbox, Message, PAGE_SIZE, PhysicalMemory, pending};
-use crate::os::{Code, Left, Translator};
+use crate::os::{Code, Compiled, Exited, Left, Portable, Translator};
 use crate::{Sequence, TimeSource};
 
 /// Guest instructions between looks at the clock.
 const CLOCK_INTERVAL: u64 = 20_000;
+
+/// Compiling an instruction takes about as long as interpreting it this often: a boot then spends less on both threads
+/// together than the interpreter alone, and the least on its own.
+const PORTABLE_THRESHOLD: u32 = 20_000;
 
 /// How guest code is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Hot blocks become host code, on hosts that have a translator.
     pub jit: bool,
-    /// A block is translated when it has been interpreted this often.
+    /// By the portable tier, also where the host has another. It has to be built in (feature `portable`).
+    pub portable: bool,
+    /// A block is translated when it has been interpreted this often. The portable tier compiles in the background; at
+    /// 0 it does so before the first execution, and the CPU waits.
     pub threshold: u32,
     /// Bytes of host code kept; when they are full, all is dropped.
     pub cache_bytes: usize,
@@ -35,7 +42,22 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { jit: true, threshold: 16, cache_bytes: 32 << 20, seed: None, check: None }
+        let portable = !crate::os::TRANSLATES;
+        let threshold = if portable { PORTABLE_THRESHOLD } else { 16 };
+        Self { jit: true, portable, threshold, cache_bytes: 32 << 20, seed: None, check: None }
+    }
+}
+
+impl EngineOptions {
+    /// With the portable tier, and its threshold.
+    #[must_use]
+    pub fn with_portable(self) -> Self {
+        Self { jit: true, portable: true, threshold: PORTABLE_THRESHOLD, ..self }
+    }
+
+    /// Is the portable tier built in?
+    pub fn has_portable() -> bool {
+        crate::os::COMPILES
     }
 }
 
@@ -106,7 +128,9 @@ impl Engine {
         options: EngineOptions,
     ) -> Self {
         let mut cache = BlockCache::new();
-        if options.jit {
+        if options.jit && options.portable {
+            cache.portable = Portable::new(options.cache_bytes);
+        } else if options.jit {
             cache.translator = Translator::new(options.cache_bytes);
         }
         let mut cpu = Cpu::new(Arc::clone(memory), time);
@@ -200,6 +224,10 @@ impl Engine {
     /// What happens between instructions, in order of priority (SDM vol. 3, table 6-2).
     fn boundary(&mut self) -> Option<Exit> {
         self.serve_mail();
+        if self.cpu.mailbox.pending() & pending::CODE != 0 {
+            self.cpu.mailbox.take(pending::CODE);
+            self.cache.install();
+        }
         let cpu = &mut self.cpu;
         cpu.update_mode();
         if cpu.pending_debug != 0
@@ -253,7 +281,15 @@ impl Engine {
             return self.after_step(flow, step);
         }
         loop {
-            if let Some(code) = self.code(id) {
+            if self.cache.portable.is_some() {
+                if let Some(code) = self.compiled(id) {
+                    match self.run_compiled(code, look_at) {
+                        Ok(next) => id = next,
+                        Err(flow) => return flow,
+                    }
+                    continue;
+                }
+            } else if let Some(code) = self.code(id) {
                 match self.run_code(code, look_at) {
                     Ok(next) => id = next,
                     Err(flow) => return flow,
@@ -308,6 +344,55 @@ impl Engine {
         let heat = block.heat.get();
         block.heat.set(heat.saturating_add(1));
         if heat < self.threshold { None } else { self.cache.translate(id, self.cpu.mode) }
+    }
+
+    /// The region that starts with the block; asked for now if it is time.
+    #[inline(always)]
+    fn compiled(&mut self, id: BlockId) -> Option<Compiled> {
+        let block = self.cache.get(id)?;
+        if let Some(code) = block.compiled.get() {
+            return Some(code);
+        }
+        let heat = block.heat.get() + 1;
+        if heat < self.threshold {
+            block.heat.set(heat);
+            return None;
+        }
+        block.heat.set(0);
+        self.cache.request(id, self.cpu.mode, self.threshold == 0, &self.cpu.mailbox)
+    }
+
+    /// As [`Self::run_code`], for compiled code.
+    fn run_compiled(&mut self, code: Compiled, look_at: u64) -> Result<BlockId, Flow> {
+        let Some(portable) = &mut self.cache.portable else { return Err(Flow::Stop) };
+        let budget =
+            look_at.saturating_sub(self.cpu.instructions).saturating_add(MAX_INSTRUCTIONS as u64 - 1);
+        let (exited, executed) = portable.run(&mut self.cpu, code, budget);
+        self.cpu.instructions += executed;
+        match exited {
+            Exited::Find => {}
+            Exited::Look => return Err(Flow::Indirect),
+            Exited::Stop => return Err(Flow::Stop),
+            Exited::Trap => return Err(Flow::Trap),
+        }
+        if self.cpu.mailbox.pending() != 0 || self.cpu.instructions >= look_at {
+            return Err(Flow::Indirect);
+        }
+        let next = match self.find() {
+            Ok(Some(next)) => next,
+            Ok(None) => return Err(Flow::Stop),
+            Err(Trap) => return Err(Flow::Trap),
+        };
+        if let Some(code) = self.cache.get(next).and_then(|block| block.compiled.get())
+            && let Some(host) = self.cpu.mmu.lookup_fetch(self.cpu.rip)
+            && let Some(portable) = &mut self.cache.portable
+        {
+            portable.remember(code, host, self.cpu.mode.has(Mode::USER));
+        }
+        if self.cpu.shadowed() {
+            return Err(Flow::Stop);
+        }
+        Ok(next)
     }
 
     /// Runs host code until it needs a block that it does not know: that block; or how it ended.
@@ -461,3 +546,7 @@ mod engine_test;
 #[cfg(test)]
 #[path = "lockstep_test.rs"]
 mod lockstep_test;
+
+#[cfg(all(test, feature = "portable"))]
+#[path = "portable_test.rs"]
+mod portable_test;

@@ -14,7 +14,7 @@ const RAM: usize = 1 << 20;
 /// Page tables; 2 MiB pages map the first 2 MiB onto themselves.
 const TABLES: usize = 0x1000;
 const CODE: usize = 0x1_0000;
-const CODE_SIZE: usize = 0x3000;
+pub(super) const CODE_SIZE: usize = 0x3000;
 const DATA: usize = 0x2_0000;
 const DATA_SIZE: usize = 0x4000;
 const STEPS: usize = 400;
@@ -29,10 +29,10 @@ impl TimeSource for Stopped {
 }
 
 /// splitmix64
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -40,7 +40,7 @@ impl Random {
         z ^ z >> 31
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
@@ -50,7 +50,7 @@ impl Random {
 }
 
 /// One random instruction.
-fn instruction(random: &mut Random, code: &mut Vec<u8>) {
+pub(super) fn instruction(random: &mut Random, code: &mut Vec<u8>) {
     let before = code.len();
     any_instruction(random, code);
     // Shifts and multiplications leave flags undefined: TEST defines them.
@@ -173,18 +173,21 @@ fn division(random: &mut Random, code: &mut Vec<u8>, place: i32) {
     }
 }
 
-struct Machine {
-    engine: Engine,
-    ram: Arc<HostRegion>,
+/// The translator's, or on other hosts none.
+fn options(threshold: u32) -> EngineOptions {
+    EngineOptions { portable: false, threshold, cache_bytes: 1 << 20, ..EngineOptions::default() }
+}
+
+pub(super) struct Machine {
+    pub(super) engine: Engine,
+    pub(super) ram: Arc<HostRegion>,
 }
 
 impl Machine {
-    fn new(random: &mut Random, code: &[u8], threshold: u32) -> Self {
+    pub(super) fn new(random: &mut Random, code: &[u8], options: EngineOptions) -> Self {
         let memory = PhysicalMemory::new();
         let ram = Arc::new(HostRegion::new(RAM).unwrap());
         memory.map(&ram, 0, 0, RAM, Rights { read: true, write: true, execute: true }).unwrap();
-        let options =
-            EngineOptions { jit: true, threshold, cache_bytes: 1 << 20, ..EngineOptions::default() };
         let mut engine = Engine::with_options(&memory, Arc::new(Stopped), options);
         let store = |at: usize, value: u64| {
             ram.get_slice(at, 8).unwrap().copy_from(&value.to_le_bytes());
@@ -253,14 +256,14 @@ impl Machine {
         if trapped && engine.cpu.take_trap().is_some() { None } else { Some(()) }
     }
 
-    fn state(&self) -> (Vec<u64>, [u128; 16]) {
+    pub(super) fn state(&self) -> (Vec<u64>, [u128; 16]) {
         let cpu = &self.engine.cpu;
         let mut words: Vec<u64> = (0..16).map(|number| cpu.gpr(number)).collect();
         words.extend([cpu.rip(), cpu.rflags()]);
         (words, cpu.xmm)
     }
 
-    fn memory(&self) -> Vec<u8> {
+    pub(super) fn memory(&self) -> Vec<u8> {
         let mut bytes = vec![0; DATA + DATA_SIZE - CODE];
         self.ram.get_slice(CODE, bytes.len()).unwrap().copy_to(&mut bytes);
         bytes
@@ -280,8 +283,9 @@ fn translated_blocks_do_what_interpreted_ones_do() {
             instruction(&mut random, &mut code);
         }
         let seed = random.next();
-        let mut interpreted = Machine::new(&mut Random(seed), &code, u32::MAX);
-        let mut translated = Machine::new(&mut Random(seed), &code, u32::MAX);
+        let options = options(u32::MAX);
+        let mut interpreted = Machine::new(&mut Random(seed), &code, options);
+        let mut translated = Machine::new(&mut Random(seed), &code, options);
         for step in 0..STEPS {
             let at = interpreted.engine.cpu.rip();
             let ends = (interpreted.step(false), translated.step(true));
@@ -359,9 +363,9 @@ fn programs_end_alike_however_they_are_run() {
         code.push(0xf4);
         let seed = random.next();
         let mut machines = [
-            Machine::new(&mut Random(seed), &code, u32::MAX),
-            Machine::new(&mut Random(seed), &code, 0),
-            Machine::new(&mut Random(seed), &code, 1),
+            Machine::new(&mut Random(seed), &code, options(u32::MAX)),
+            Machine::new(&mut Random(seed), &code, options(0)),
+            Machine::new(&mut Random(seed), &code, options(1)),
         ];
         let outcomes = machines.each_mut().map(|machine| {
             let exit = machine.engine.run(None);

@@ -98,6 +98,7 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
         bytes: bytes.get(..len).unwrap_or_default().into(),
         heat: Cell::new(0),
         code: Cell::new(None),
+        compiled: Cell::new(None),
         ops: ops.into_boxed_slice(),
         offset: page_offset as u16,
         instructions: instructions as u32,

@@ -1,11 +1,12 @@
 //! Finding blocks: by host page and offset, and quickly by instruction pointer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Block;
 use crate::cpu::control::Mode;
-use crate::memory::PAGE_SIZE;
-use crate::os::{Code, Translator};
+use crate::memory::{Mailbox, PAGE_SIZE};
+use crate::os::{Code, Compiled, Portable, Translator};
 
 /// Index of a block in the cache.
 pub(crate) type BlockId = u32;
@@ -36,6 +37,8 @@ pub(crate) struct BlockCache {
     ops: usize,
     /// Makes host code of hot blocks, where the host can.
     pub(crate) translator: Option<Translator>,
+    /// Compiles hot regions in the background, where that is wanted.
+    pub(crate) portable: Option<Portable>,
     /// Blocks translated since the start.
     pub(crate) translated: u64,
     /// Blocks dropped because their code was overwritten.
@@ -75,6 +78,7 @@ impl BlockCache {
             jumps: vec![NO_JUMP; 1 << JUMP_BITS].into_boxed_slice(),
             ops: 0,
             translator: None,
+            portable: None,
             translated: 0,
             dropped: 0,
         }
@@ -128,16 +132,21 @@ impl BlockCache {
     /// Drops the blocks of a host page.
     pub(crate) fn drop_page(&mut self, host_page: usize) {
         let Some(blocks) = self.pages.remove(&host_page) else { return };
+        let mut compiled = false;
         for (_, _, id) in blocks {
             if let Some(block) = self.blocks.get_mut(id as usize) {
                 block.dead.set(true);
                 if let (Some(code), Some(translator)) = (block.code.take(), &mut self.translator) {
                     translator.drop_block(code);
                 }
+                compiled |= block.compiled.take().is_some();
                 self.ops -= block.ops.len();
                 block.ops = Box::default();
                 self.dropped += 1;
             }
+        }
+        if compiled && let Some(portable) = &mut self.portable {
+            portable.forget();
         }
     }
 
@@ -149,6 +158,58 @@ impl BlockCache {
         self.ops = 0;
         if let Some(translator) = &mut self.translator {
             translator.clear();
+        }
+        if let Some(portable) = &mut self.portable {
+            portable.clear();
+        }
+    }
+
+    /// Asks for the region that starts with a block to be compiled, or waits for that.
+    pub(crate) fn request(
+        &mut self,
+        id: BlockId,
+        mode: Mode,
+        wait: bool,
+        mailbox: &Arc<Mailbox>,
+    ) -> Option<Compiled> {
+        let portable = self.portable.as_mut()?;
+        if !Portable::takes(mode) || portable.requested(id) {
+            return None;
+        }
+        let blocks = &self.blocks;
+        let get = |id| blocks.get(id as usize);
+        if !wait {
+            portable.request(id, get, mailbox);
+            return None;
+        }
+        let mut code = portable.compile(id, get);
+        if code.is_none() {
+            // There may be no room left.
+            portable.clear();
+            for block in blocks {
+                block.compiled.set(None);
+            }
+            code = portable.compile(id, get);
+        }
+        get(id)?.compiled.set(code);
+        code
+    }
+
+    /// Takes in what has been compiled.
+    pub(crate) fn install(&mut self) {
+        let Some(portable) = &mut self.portable else { return };
+        let blocks = &self.blocks;
+        let (made, full) =
+            portable.install(|id| blocks.get(id as usize).is_some_and(|block| !block.dead.get()));
+        if full {
+            for block in blocks {
+                block.compiled.set(None);
+            }
+        }
+        for (id, code) in made {
+            if let Some(block) = blocks.get(id as usize) {
+                block.compiled.set(Some(code));
+            }
         }
     }
 
@@ -174,6 +235,7 @@ impl BlockCache {
     /// Bytes the blocks and their look-up take.
     pub(crate) fn footprint(&self) -> usize {
         self.translator.as_ref().map_or(0, Translator::footprint)
+            + self.portable.as_ref().map_or(0, Portable::footprint)
             + self.ops * size_of::<super::Op>()
             + self.blocks.capacity() * size_of::<Block>()
             + self.blocks.iter().map(|block| block.bytes.len()).sum::<usize>()

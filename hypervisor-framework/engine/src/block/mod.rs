@@ -81,6 +81,8 @@ pub(crate) struct Block {
     pub(crate) heat: std::cell::Cell<u32>,
     /// Its translation.
     pub(crate) code: std::cell::Cell<Option<crate::os::Code>>,
+    /// The region that starts with it, compiled.
+    pub(crate) compiled: std::cell::Cell<Option<crate::os::Compiled>>,
     /// Dropped: its code was overwritten.
     pub(crate) dead: std::cell::Cell<bool>,
 }

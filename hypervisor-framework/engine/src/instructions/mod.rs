@@ -2,7 +2,7 @@
 //!
 //! A family has a `translate` that adds the micro-ops of the instructions it knows to a block.
 
-mod arithmetic;
+pub(crate) mod arithmetic;
 mod bits;
 mod branches;
 mod control;

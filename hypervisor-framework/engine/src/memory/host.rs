@@ -90,11 +90,14 @@ impl HostPtr {
     #[inline(always)]
     pub(crate) fn read<T: Scalar>(self) -> T {
         // SAFETY: the value's constructor promised a live page; callers check that `T` ends within it.
-        unsafe { self.0.cast::<Unaligned<T>>().read_volatile() }.0
+        let value = unsafe { self.0.cast::<Unaligned<T>>().read_volatile() }.0;
+        crate::os::after_load();
+        value
     }
 
     #[inline(always)]
     pub(crate) fn write<T: Scalar>(self, value: T) {
+        crate::os::before_store();
         // SAFETY: as in `read`.
         unsafe { self.0.cast::<Unaligned<T>>().write_volatile(Unaligned(value)) }
     }
@@ -102,11 +105,14 @@ impl HostPtr {
     #[inline(always)]
     pub(crate) fn read_u128(self) -> u128 {
         // SAFETY: as in `read`.
-        unsafe { self.0.cast::<Unaligned<u128>>().read_volatile() }.0
+        let value = unsafe { self.0.cast::<Unaligned<u128>>().read_volatile() }.0;
+        crate::os::after_load();
+        value
     }
 
     #[inline(always)]
     pub(crate) fn write_u128(self, value: u128) {
+        crate::os::before_store();
         // SAFETY: as in `read`.
         unsafe { self.0.cast::<Unaligned<u128>>().write_volatile(Unaligned(value)) }
     }
@@ -120,13 +126,16 @@ impl HostPtr {
 
     /// Copies `len` bytes to `to`, both ends within their pages and not overlapping.
     pub(crate) fn copy_to(self, to: Self, len: usize) {
+        crate::os::before_store();
         // SAFETY: both pages are live, `len` stays within both; `copy` allows overlap. Racing guest accesses see
         // bytes in any order, as they would on hardware with fast strings.
-        unsafe { std::ptr::copy(self.0, to.0, len) }
+        unsafe { std::ptr::copy(self.0, to.0, len) };
+        crate::os::after_load();
     }
 
     /// Fills `len` bytes, which end within the page.
     pub(crate) fn fill(self, byte: u8, len: usize) {
+        crate::os::before_store();
         // SAFETY: as in `copy_to`.
         unsafe { std::ptr::write_bytes(self.0, byte, len) }
     }

@@ -20,6 +20,9 @@ pub(crate) mod pending {
     pub(crate) const KICK: u32 = 1 << 0;
     /// The mailbox holds messages.
     pub(crate) const MAIL: u32 = 1 << 1;
+    /// Host code has been made in the background.
+    #[allow(dead_code)] // not every host makes it
+    pub(crate) const CODE: u32 = 1 << 2;
 }
 
 /// A CPU's mailbox and the word it polls.

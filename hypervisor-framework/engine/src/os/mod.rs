@@ -4,12 +4,12 @@
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::compare_exchange_u128;
+pub(crate) use x86_64::{after_load, before_store, compare_exchange_u128};
 
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) use portable::compare_exchange_u128;
+pub(crate) use portable::{after_load, before_store, compare_exchange_u128};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[path = "../translator/mod.rs"]
@@ -21,6 +21,23 @@ pub(crate) use translator::{Code, Left, Translator};
 mod untranslated;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 pub(crate) use untranslated::{Code, Left, Translator};
+
+#[cfg(any(feature = "portable", not(all(target_arch = "x86_64", target_os = "linux"))))]
+#[path = "../portable/mod.rs"]
+mod compiled;
+#[cfg(any(feature = "portable", not(all(target_arch = "x86_64", target_os = "linux"))))]
+pub(crate) use compiled::{Compiled, Exited, Portable};
+
+#[cfg(not(any(feature = "portable", not(all(target_arch = "x86_64", target_os = "linux")))))]
+mod uncompiled;
+#[cfg(not(any(feature = "portable", not(all(target_arch = "x86_64", target_os = "linux")))))]
+pub(crate) use uncompiled::{Compiled, Exited, Portable};
+
+/// The host has a translator.
+pub(crate) const TRANSLATES: bool = cfg!(all(target_arch = "x86_64", target_os = "linux"));
+/// The portable tier is built in.
+pub(crate) const COMPILES: bool =
+    cfg!(any(feature = "portable", not(all(target_arch = "x86_64", target_os = "linux"))));
 
 /// Random bits of the host; `None` if it has none now.
 pub(crate) fn random_u64() -> Option<u64> {

@@ -2,6 +2,14 @@
 
 use std::arch::asm;
 
+/// Orders a load of guest memory before what follows it: the host does.
+#[inline(always)]
+pub(crate) fn after_load() {}
+
+/// Orders what comes before a store to guest memory before it: the host does.
+#[inline(always)]
+pub(crate) fn before_store() {}
+
 /// CMPXCHG16B on guest memory: answers what was there; it equals `old` when `new` was stored.
 pub(crate) fn compare_exchange_u128(pointer: *mut u8, old: u128, new: u128) -> u128 {
     let (mut low, mut high) = (old as u64, (old >> 64) as u64);
