@@ -73,8 +73,14 @@ impl Machine {
         let memory = PhysicalMemory::new();
         let ram = Arc::new(HostRegion::new(RAM).unwrap());
         memory.map(&ram, 0, 0, RAM, Rights { read: true, write: true, execute: true }).unwrap();
-        let options =
-            EngineOptions { jit, threshold: 0, cache_bytes: 1 << 20, seed: Some(seed), check: None };
+        let options = EngineOptions {
+            jit,
+            portable: false,
+            threshold: 0,
+            cache_bytes: 1 << 20,
+            seed: Some(seed),
+            check: None,
+        };
         let mut machine = Self { engine: Engine::with_options(&memory, Arc::new(Stopped), options), ram };
         machine.write_tables();
         machine.write(CODE, code);

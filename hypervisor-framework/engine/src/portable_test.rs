@@ -74,11 +74,11 @@ impl Tiered {
         if budget > 0
             && *seen > self.threshold
             && let Some(code) = compile(engine, id, &mut self.compiled)
+            && let Some(least) = engine.cache.get(id).map(|block| u64::from(block.instructions))
+            && let Some(host) = engine.cpu.mmu.lookup_fetch(engine.cpu.rip)
+            && let Some(portable) = engine.cache.portable.as_mut()
         {
             self.runs += 1;
-            let least = u64::from(engine.cache.get(id).unwrap().instructions);
-            let host = engine.cpu.mmu.lookup_fetch(engine.cpu.rip).unwrap();
-            let portable = engine.cache.portable.as_mut().unwrap();
             portable.remember(code, host, mode.has(Mode::USER));
             let (exited, executed) = portable.run(&mut engine.cpu, code, budget.max(least));
             engine.cpu.instructions += executed;

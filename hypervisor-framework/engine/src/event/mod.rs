@@ -69,7 +69,10 @@ impl Cpu {
             Ok(raised) => {
                 // A handler that faults at its first instruction makes progress, too: bounds on a run are reached.
                 self.instructions += 1;
-                self.raise(raised, None).err()
+                let exit = self.raise(raised, None).err();
+                // Only an exit for IRET's own fault tells of it.
+                self.nmi_unblocked_by_iret = false;
+                exit
             }
             Err(Some(reason)) => Some(self.make_exit(reason, trapped.len, None)),
             Err(None) => {
