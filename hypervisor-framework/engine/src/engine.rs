@@ -42,9 +42,10 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
+        // Where only the portable tier is, it has to be asked for until it has run on such a host.
         let portable = !crate::os::TRANSLATES;
         let threshold = if portable { PORTABLE_THRESHOLD } else { 16 };
-        Self { jit: true, portable, threshold, cache_bytes: 32 << 20, seed: None, check: None }
+        Self { jit: !portable, portable, threshold, cache_bytes: 32 << 20, seed: None, check: None }
     }
 }
 
