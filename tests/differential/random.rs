@@ -1,27 +1,25 @@
 //! Numbers by seed.
 
-/// A small generator of numbers (SplitMix64).
+use engine::Sequence;
+
+/// A small generator of numbers.
 #[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
+pub(crate) struct Random(Sequence);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Sequence::new(seed))
     }
 
     /// The generator of one case: cases of a seed are independent of each other.
     pub(crate) fn for_case(seed: u64, case: u64) -> Self {
-        let mut mixed = Self(seed ^ 0x6a09_e667_f3bc_c908);
+        let mut mixed = Self::new(seed ^ 0x6a09_e667_f3bc_c908);
         let start = mixed.next() ^ case.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        Self(Self(start).next())
+        Self::new(Self::new(start).next())
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.next_u64()
     }
 
     /// A number below `limit`.

@@ -363,11 +363,22 @@ impl Engine {
         self.cache.request(id, self.cpu.mode, self.threshold == 0, &self.cpu.mailbox)
     }
 
+    /// The block to go on with after host code, unless something wants a look before.
+    fn find_after(&mut self, look_at: u64) -> Result<BlockId, Flow> {
+        if self.cpu.mailbox.pending() != 0 || self.cpu.instructions >= look_at {
+            return Err(Flow::Indirect);
+        }
+        match self.find() {
+            Ok(Some(next)) => Ok(next),
+            Ok(None) => Err(Flow::Stop),
+            Err(Trap) => Err(Flow::Trap),
+        }
+    }
+
     /// As [`Self::run_code`], for compiled code.
     fn run_compiled(&mut self, code: Compiled, look_at: u64) -> Result<BlockId, Flow> {
         let Some(portable) = &mut self.cache.portable else { return Err(Flow::Stop) };
-        let budget =
-            look_at.saturating_sub(self.cpu.instructions).saturating_add(MAX_INSTRUCTIONS as u64 - 1);
+        let budget = budget(&self.cpu, look_at);
         let (exited, executed) = portable.run(&mut self.cpu, code, budget);
         self.cpu.instructions += executed;
         match exited {
@@ -376,14 +387,7 @@ impl Engine {
             Exited::Stop => return Err(Flow::Stop),
             Exited::Trap => return Err(Flow::Trap),
         }
-        if self.cpu.mailbox.pending() != 0 || self.cpu.instructions >= look_at {
-            return Err(Flow::Indirect);
-        }
-        let next = match self.find() {
-            Ok(Some(next)) => next,
-            Ok(None) => return Err(Flow::Stop),
-            Err(Trap) => return Err(Flow::Trap),
-        };
+        let next = self.find_after(look_at)?;
         if let Some(code) = self.cache.get(next).and_then(|block| block.compiled.get())
             && let Some(host) = self.cpu.mmu.lookup_fetch(self.cpu.rip)
             && let Some(portable) = &mut self.cache.portable
@@ -399,9 +403,7 @@ impl Engine {
     /// Runs host code until it needs a block that it does not know: that block; or how it ended.
     fn run_code(&mut self, code: Code, look_at: u64) -> Result<BlockId, Flow> {
         let Some(translator) = &mut self.cache.translator else { return Err(Flow::Stop) };
-        // One block is always run; where a count must not be passed, more than a block is left.
-        let budget =
-            look_at.saturating_sub(self.cpu.instructions).saturating_add(MAX_INSTRUCTIONS as u64 - 1);
+        let budget = budget(&self.cpu, look_at);
         let (left, executed) = translator.run(&mut self.cpu, code, budget);
         self.cpu.instructions += executed;
         let link = match left {
@@ -410,14 +412,7 @@ impl Engine {
             Left::Stop => return Err(Flow::Stop),
             Left::Trap => return Err(Flow::Trap),
         };
-        if self.cpu.mailbox.pending() != 0 || self.cpu.instructions >= look_at {
-            return Err(Flow::Indirect);
-        }
-        let next = match self.find() {
-            Ok(Some(next)) => next,
-            Ok(None) => return Err(Flow::Stop),
-            Err(Trap) => return Err(Flow::Trap),
-        };
+        let next = self.find_after(look_at)?;
         if let Some(code) = self.code(next)
             && let Some(host) = self.cpu.mmu.lookup_fetch(self.cpu.rip)
             && let Some(translator) = &mut self.cache.translator
@@ -523,6 +518,13 @@ impl Engine {
         act(&mut self.cpu, &mut self.cache, &messages);
         mailbox.acted(ticket);
     }
+}
+
+/// Instructions that host code may execute: one block is always run; where a count must not be passed, more than a block
+/// is left.
+#[inline]
+fn budget(cpu: &Cpu, look_at: u64) -> u64 {
+    look_at.saturating_sub(cpu.instructions).saturating_add(MAX_INSTRUCTIONS as u64 - 1)
 }
 
 /// Acts on messages from other threads.

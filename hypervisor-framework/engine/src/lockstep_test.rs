@@ -8,7 +8,7 @@ use super::{Engine, EngineOptions};
 use crate::block::Flow;
 use crate::cpu::Trap;
 use crate::os::{Left, Translator};
-use crate::{HostRegion, PhysicalMemory, Rights, Segment, SegmentRegister, TimeSource};
+use crate::{HostRegion, PhysicalMemory, Rights, Segment, SegmentRegister, Sequence, TimeSource};
 
 const RAM: usize = 1 << 20;
 /// Page tables; 2 MiB pages map the first 2 MiB onto themselves.
@@ -28,16 +28,16 @@ impl TimeSource for Stopped {
     }
 }
 
-/// splitmix64
-pub(super) struct Random(pub(super) u64);
+/// What programs are made of.
+pub(super) struct Random(Sequence);
 
 impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Sequence::new(seed))
+    }
+
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.next_u64()
     }
 
     pub(super) fn below(&mut self, bound: u64) -> u64 {
@@ -277,15 +277,15 @@ fn translated_blocks_do_what_interpreted_ones_do() {
     }
     let (mut blocks, mut undefined) = (0, 0);
     for program in 0..PROGRAMS {
-        let mut random = Random(program);
+        let mut random = Random::new(program);
         let mut code = Vec::new();
         while code.len() < CODE_SIZE - 64 {
             instruction(&mut random, &mut code);
         }
         let seed = random.next();
         let options = options(u32::MAX);
-        let mut interpreted = Machine::new(&mut Random(seed), &code, options);
-        let mut translated = Machine::new(&mut Random(seed), &code, options);
+        let mut interpreted = Machine::new(&mut Random::new(seed), &code, options);
+        let mut translated = Machine::new(&mut Random::new(seed), &code, options);
         for step in 0..STEPS {
             let at = interpreted.engine.cpu.rip();
             let ends = (interpreted.step(false), translated.step(true));
@@ -336,7 +336,7 @@ fn programs_end_alike_however_they_are_run() {
     }
     let mut ends = std::collections::HashMap::new();
     for program in 0..PROGRAMS {
-        let mut random = Random(program ^ 0xabcd_ef01);
+        let mut random = Random::new(program ^ 0xabcd_ef01);
         let mut code = vec![0x90; 0x800];
         let end = code.len() + random.below(0x1800) as usize;
         while code.len() < end {
@@ -363,9 +363,9 @@ fn programs_end_alike_however_they_are_run() {
         code.push(0xf4);
         let seed = random.next();
         let mut machines = [
-            Machine::new(&mut Random(seed), &code, options(u32::MAX)),
-            Machine::new(&mut Random(seed), &code, options(0)),
-            Machine::new(&mut Random(seed), &code, options(1)),
+            Machine::new(&mut Random::new(seed), &code, options(u32::MAX)),
+            Machine::new(&mut Random::new(seed), &code, options(0)),
+            Machine::new(&mut Random::new(seed), &code, options(1)),
         ];
         let outcomes = machines.each_mut().map(|machine| {
             let exit = machine.engine.run(None);

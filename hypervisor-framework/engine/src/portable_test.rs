@@ -104,7 +104,7 @@ fn compile(engine: &mut Engine, id: BlockId, count: &mut u64) -> Option<Compiled
 fn compiled_regions_do_what_interpreted_blocks_do() {
     let (mut runs, mut compiled, mut undefined) = (0, 0, 0);
     for program in 0..PROGRAMS {
-        let mut random = Random(program ^ 0x5eed_0000);
+        let mut random = Random::new(program ^ 0x5eed_0000);
         let mut code = Vec::new();
         while code.len() < CODE_SIZE - 64 {
             instruction(&mut random, &mut code);
@@ -119,9 +119,9 @@ fn compiled_regions_do_what_interpreted_blocks_do() {
             cache_bytes: 1 << 20,
             ..EngineOptions::default().with_portable()
         };
-        let mut plain = Tiered::new(Machine::new(&mut Random(seed), &code, options), 0);
+        let mut plain = Tiered::new(Machine::new(&mut Random::new(seed), &code, options), 0);
         let threshold = program as u32 % 4;
-        let mut tiered = Tiered::new(Machine::new(&mut Random(seed), &code, options), threshold);
+        let mut tiered = Tiered::new(Machine::new(&mut Random::new(seed), &code, options), threshold);
         'program: for step in 0..STEPS {
             let at = tiered.machine.engine.cpu.rip();
             let scale = random.below(8);
@@ -167,7 +167,7 @@ fn machine(code: &[u8], threshold: u32) -> Machine {
         EngineOptions { threshold, cache_bytes: 1 << 20, ..EngineOptions::default().with_portable() };
     let mut bytes = vec![0xcc; CODE_SIZE - 64];
     bytes[0x800..][..code.len()].copy_from_slice(code);
-    let mut machine = Machine::new(&mut Random(1), &bytes, options);
+    let mut machine = Machine::new(&mut Random::new(1), &bytes, options);
     machine.engine.cpu.set_gpr(0, 0);
     machine
 }

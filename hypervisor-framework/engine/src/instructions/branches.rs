@@ -2,7 +2,7 @@
 
 use iced_x86::{ConditionCode, Mnemonic, OpKind};
 
-use super::moves::condition;
+use super::condition_code;
 use super::operand_size;
 use crate::block::{Exec, Flow, Mem, Op, Reg, Source, Translator, ends};
 use crate::cpu::{Cpu, Trap, gpr, slot};
@@ -194,7 +194,7 @@ fn direct(t: &mut Translator<'_>, long: Exec, legacy: Exec) {
         _ => t.insn.near_branch_target(),
     };
     op.disp = size;
-    op.src = condition(t);
+    op.src = condition_code(t.insn).unwrap_or(0);
     t.push_end(op);
 }
 
@@ -259,7 +259,7 @@ fn translate_count(t: &mut Translator<'_>, kind: u8) {
 pub(super) fn translate(t: &mut Translator<'_>) -> bool {
     let insn = t.insn;
     if insn.condition_code() != ConditionCode::None && insn.is_jcc_short_or_near() {
-        let code = condition(t);
+        let code = condition_code(t.insn).unwrap_or(0);
         direct(t, jcc_exec(code), ends!(jcc_legacy));
         return true;
     }

@@ -60,6 +60,12 @@ fn undefined(cpu: &mut Cpu, _op: &Op) -> Result<(), Trap> {
     Err(cpu.undefined())
 }
 
+/// The condition of a conditional instruction, 0–15 as in its opcode (SDM vol. 1, appendix B).
+pub(crate) fn condition_code(insn: &Instruction) -> Option<u8> {
+    // The decoder numbers them likewise, from 1 on.
+    (insn.condition_code() as u8).checked_sub(1)
+}
+
 /// Bytes of an operand.
 fn operand_size(insn: &Instruction, operand: u32) -> usize {
     match insn.op_kind(operand) {

@@ -3,8 +3,8 @@
 use iced_x86::{Mnemonic, OpKind, Register};
 
 use super::arithmetic::{sign_extend, sized};
-use super::operand_size;
 use super::strings::element_address;
+use super::{condition_code, operand_size};
 use crate::SegmentRegister;
 use crate::block::{Exec, Flow, LockedMem, Op, Place, Translator, exec, next, segment_number, then};
 use crate::cpu::{Cpu, Trap, gpr};
@@ -269,7 +269,7 @@ fn translate_cmov(t: &mut Translator<'_>) {
     let size = operand_size(t.insn, 0);
     let exec: Exec = if t.is_memory(1) { sized!(size, cmov_m, [], []) } else { sized!(size, cmov_r, [], []) };
     let mut op = t.op(exec);
-    op.imm = u64::from(condition(t));
+    op.imm = u64::from(condition_code(t.insn).unwrap_or(0));
     op.dst = t.register(0);
     if t.is_memory(1) {
         t.memory(&mut op);
@@ -281,36 +281,13 @@ fn translate_cmov(t: &mut Translator<'_>) {
 
 fn translate_setcc(t: &mut Translator<'_>) {
     let mut op = t.op(if t.is_memory(0) { exec!(setcc_m) } else { setcc_r });
-    op.imm = u64::from(condition(t));
+    op.imm = u64::from(condition_code(t.insn).unwrap_or(0));
     if t.is_memory(0) {
         t.memory(&mut op);
     } else {
         op.dst = t.register(0);
     }
     t.push(op);
-}
-
-/// The condition code of the instruction, as in its opcode.
-pub(super) fn condition(t: &Translator<'_>) -> u8 {
-    use iced_x86::ConditionCode as C;
-    match t.insn.condition_code() {
-        C::o | C::None => 0,
-        C::no => 1,
-        C::b => 2,
-        C::ae => 3,
-        C::e => 4,
-        C::ne => 5,
-        C::be => 6,
-        C::a => 7,
-        C::s => 8,
-        C::ns => 9,
-        C::p => 10,
-        C::np => 11,
-        C::l => 12,
-        C::ge => 13,
-        C::le => 14,
-        C::g => 15,
-    }
 }
 
 pub(super) fn translate(t: &mut Translator<'_>) -> bool {

@@ -10,6 +10,7 @@ use super::registers::{Home, STACK_POINTER, home, spilled};
 use super::stubs::{context, emit_lookup, emit_pending};
 use super::unit::{Back, Builder, Emitted, Flags, Leave, Unsupported};
 use super::vector::Vectors;
+use crate::instructions::condition_code;
 
 const PAGE_SIZE: i64 = 4096;
 pub(super) const STACK_READ: Need = Need { write: false, size: 8, aligned: false };
@@ -67,9 +68,10 @@ impl Builder<'_> {
         if insn.op0_kind() != OpKind::NearBranch64 {
             return Err(Unsupported);
         }
+        let condition = condition_code(insn).ok_or(Unsupported)?;
         self.load_flags();
         self.before_branch();
-        let taken = self.e.branch_if(insn.condition_code() as u8 - 1);
+        let taken = self.e.branch_if(condition);
         let next = insn.next_ip() as i64;
         let target = insn.near_branch_target() as i64;
         self.exit(next, false)?;

@@ -5,8 +5,8 @@ use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 
-use super::integer::condition_code;
 use super::{Lower, Lowered, Unsupported};
+use crate::instructions::condition_code;
 
 impl Lower<'_, '_> {
     pub(super) fn branch(&mut self, insn: &Instruction) -> Lowered {

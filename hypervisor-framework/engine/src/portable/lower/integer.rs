@@ -3,11 +3,12 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
-use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::flags::Flags;
 use super::operands::operand_type;
 use super::{Lower, Lowered, Unsupported};
+use crate::instructions::condition_code;
 
 /// RAX and RDX by width.
 fn accumulator(ty: Type) -> (Register, Register) {
@@ -16,30 +17,6 @@ fn accumulator(ty: Type) -> (Register, Register) {
         I32 => (Register::EAX, Register::EDX),
         _ => (Register::RAX, Register::RDX),
     }
-}
-
-/// Condition code 0–15 of a conditional instruction.
-pub(super) fn condition_code(insn: &Instruction) -> Option<u8> {
-    use ConditionCode as C;
-    Some(match insn.condition_code() {
-        C::o => 0,
-        C::no => 1,
-        C::b => 2,
-        C::ae => 3,
-        C::e => 4,
-        C::ne => 5,
-        C::be => 6,
-        C::a => 7,
-        C::s => 8,
-        C::ns => 9,
-        C::p => 10,
-        C::np => 11,
-        C::l => 12,
-        C::ge => 13,
-        C::le => 14,
-        C::g => 15,
-        C::None => return None,
-    })
 }
 
 /// Are all register operands general?

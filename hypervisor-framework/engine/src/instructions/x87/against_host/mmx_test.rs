@@ -54,7 +54,7 @@ fn state(random: &mut Random) -> State {
 
 /// Runs each encoding many times.
 fn check(codes: impl IntoIterator<Item = Vec<u8>>, seed: u64, cases: usize) {
-    let (mut random, mut pair) = (Random(seed), Pair::new());
+    let (mut random, mut pair) = (Random::new(seed), Pair::new());
     for code in codes {
         for _ in 0..cases {
             let state = state(&mut random);

@@ -1,17 +1,18 @@
 //! Generated values, reproducible by seed.
 
 use super::State;
+use crate::Sequence;
 
-/// A small generator of numbers (SplitMix64).
-pub(super) struct Random(pub(super) u64);
+/// A small generator of values.
+pub(super) struct Random(Sequence);
 
 impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Sequence::new(seed))
+    }
+
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.next_u64()
     }
 
     pub(super) fn below(&mut self, limit: u64) -> u64 {

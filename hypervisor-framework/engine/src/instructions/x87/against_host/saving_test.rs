@@ -45,7 +45,7 @@ const FXSAVE: [(usize, usize); 2] = [(5, 24), (28, 32)];
 
 #[test]
 fn fxsave_images_equal_the_hosts() {
-    let (mut random, mut native, mut guest) = (Random(7), Native::new(), Guest::new());
+    let (mut random, mut native, mut guest) = (Random::new(7), Native::new(), Guest::new());
     for _ in 0..5000 {
         let state = full_state(&mut random);
         for code in [&[0x0f, 0xae, 0x06][..], &[0x48, 0x0f, 0xae, 0x06]] {
@@ -56,7 +56,7 @@ fn fxsave_images_equal_the_hosts() {
 
 #[test]
 fn fxrstor_loads_as_the_host() {
-    let (mut random, mut native, mut guest) = (Random(8), Native::new(), Guest::new());
+    let (mut random, mut native, mut guest) = (Random::new(8), Native::new(), Guest::new());
     for _ in 0..5000 {
         let mut state = full_state(&mut random);
         let saved = full_state(&mut random);
@@ -69,7 +69,7 @@ fn fxrstor_loads_as_the_host() {
 
 #[test]
 fn environments_equal_the_hosts() {
-    let (mut random, mut native, mut guest) = (Random(9), Native::new(), Guest::new());
+    let (mut random, mut native, mut guest) = (Random::new(9), Native::new(), Guest::new());
     let fields = [(12, 28)];
     for _ in 0..5000 {
         let mut state = full_state(&mut random);
@@ -95,7 +95,7 @@ fn set_header(state: &mut State, components: u64, compaction: u64) {
 
 #[test]
 fn xsave_areas_equal_the_hosts() {
-    let (mut random, mut native, mut guest) = (Random(10), Native::new(), Guest::new());
+    let (mut random, mut native, mut guest) = (Random::new(10), Native::new(), Guest::new());
     for _ in 0..5000 {
         let mut state = full_state(&mut random);
         state.rax = random.below(4);
@@ -109,7 +109,7 @@ fn xsave_areas_equal_the_hosts() {
 
 #[test]
 fn xrstor_loads_as_the_host() {
-    let (mut random, mut native, mut guest) = (Random(11), Native::new(), Guest::new());
+    let (mut random, mut native, mut guest) = (Random::new(11), Native::new(), Guest::new());
     for _ in 0..10_000 {
         let mut state = full_state(&mut random);
         let saved = full_state(&mut random);
@@ -167,7 +167,7 @@ fn bad_areas_fault() {
 
 #[test]
 fn xsaves_round_trips() {
-    let (mut random, mut guest) = (Random(12), Guest::new());
+    let (mut random, mut guest) = (Random::new(12), Guest::new());
     for _ in 0..200 {
         let mut state = full_state(&mut random);
         (state.rax, state.rdx) = (7, 0);
@@ -393,7 +393,7 @@ fn faults_change_nothing() {
 
 #[test]
 fn outside_images_round_trip_and_are_checked() {
-    let (mut random, mut guest, mut other) = (Random(13), Guest::new(), Guest::new());
+    let (mut random, mut guest, mut other) = (Random::new(13), Guest::new(), Guest::new());
     let mut image = [0xaa; 1024];
     guest.load(&full_state(&mut random));
     guest.cpu.read_xsave_image(&mut image).unwrap();
