@@ -234,12 +234,17 @@ impl BlockCache {
 
     /// Bytes the blocks and their look-up take.
     pub(crate) fn footprint(&self) -> usize {
+        let held = |block: &Block| allocated(size_of_val(&*block.ops)) + allocated(block.bytes.len());
         self.translator.as_ref().map_or(0, Translator::footprint)
             + self.portable.as_ref().map_or(0, Portable::footprint)
-            + self.ops * size_of::<super::Op>()
-            + self.blocks.capacity() * size_of::<Block>()
-            + self.blocks.iter().map(|block| block.bytes.len()).sum::<usize>()
+            + self.blocks.len() * size_of::<Block>()
+            + self.blocks.iter().map(held).sum::<usize>()
             + size_of_val(&*self.jumps)
-            + self.pages.values().map(|page| page.capacity() * 8 + 64).sum::<usize>()
+            + self.pages.values().map(|page| allocated(page.capacity() * 8) + 64).sum::<usize>()
     }
+}
+
+/// What an allocation of `bytes` takes: allocators keep a word of their own with each and deal in 16 bytes, from 32 on.
+fn allocated(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + size_of::<usize>()).next_multiple_of(16).max(32) }
 }

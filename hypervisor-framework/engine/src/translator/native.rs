@@ -1,6 +1,6 @@
 //! Instructions that stay what they are: decoded, with their registers and memory operand replaced, encoded again.
 
-use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpCodeOperandKind, OpKind, Register};
+use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpKind, Register};
 
 use super::emitter::host::{RAX, RBP};
 use super::emitter::opcode;
@@ -288,12 +288,11 @@ impl Builder<'_> {
         match home(register).ok_or(Unsupported)? {
             Home::Host(host) => out.set_op_register(operand, sized(host, register)),
             Home::Spilled(index) => {
-                let in_memory = !(written && register.size() == 4) && takes_memory(out, operand, shape);
-                if in_memory && memory_operand(out).is_none() {
-                    out.set_op_kind(operand, OpKind::Memory);
-                    replace_memory(out, super::emitter::host::RSP);
-                    out.set_memory_displacement64(spilled_offset(index) as u64);
-                    out.set_memory_displ_size(1);
+                if !(written && register.size() == 4)
+                    && let Some(lying) = spilled_operand(out, operand, shape, index)
+                    && self.can_encode(&lying)
+                {
+                    *out = lying;
                     return Ok(());
                 }
                 if let Some((scratch, _)) = kept.iter().flatten().find(|(_, other)| *other == index) {
@@ -311,6 +310,14 @@ impl Builder<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Is there such an instruction? The encoder's own tables of operands would stay in memory, a megabyte of them.
+    fn can_encode(&mut self, insn: &Instruction) -> bool {
+        let before = self.e.here();
+        let can = self.encode(insn).is_ok();
+        self.e.bytes.truncate(before);
+        can
     }
 
     /// Encodes an instruction whose operands are the host's.
@@ -346,19 +353,19 @@ pub(super) fn replace_memory(out: &mut Instruction, base: u8) {
     out.set_memory_displ_size(u32::from(base == RBP));
 }
 
-/// May the operand be in memory in this encoding, and mean the same there?
-fn takes_memory(insn: &Instruction, operand: u32, shape: Shape) -> bool {
+/// The instruction with a spilled register where it lies, if the encoding has it and it means the same there.
+fn spilled_operand(insn: &Instruction, operand: u32, shape: Shape, index: u8) -> Option<Instruction> {
     use Mnemonic as M;
     // In memory XCHG is locked, and a bit's number in a register reaches beyond the operand.
     let bit_string =
         matches!(insn.mnemonic(), M::Bt | M::Btc | M::Btr | M::Bts) && insn.op1_kind() == OpKind::Register;
-    shape != Shape::Exchanges
-        && !bit_string
-        && matches!(
-            insn.op_code().op_kind(operand),
-            OpCodeOperandKind::r8_or_mem
-                | OpCodeOperandKind::r16_or_mem
-                | OpCodeOperandKind::r32_or_mem
-                | OpCodeOperandKind::r64_or_mem
-        )
+    if shape == Shape::Exchanges || bit_string || memory_operand(insn).is_some() {
+        return None;
+    }
+    let mut out = *insn;
+    out.set_op_kind(operand, OpKind::Memory);
+    replace_memory(&mut out, super::emitter::host::RSP);
+    out.set_memory_displacement64(spilled_offset(index) as u64);
+    out.set_memory_displ_size(1);
+    Some(out)
 }
