@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use devices::virtio::{Activation, DeviceLink, Queue, QueueLayout, TransportInterrupt, VirtioDevice};
 use guest_memory::GuestMemory;
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 /// VERSION_1 and EVENT_IDX.
 const RING_FEATURES: u64 = 1 << 32 | 1 << 29;
@@ -81,12 +81,17 @@ impl Ring {
         Queue::new(0, self.layout, RING_FEATURES, self.memory.clone(), link).unwrap()
     }
 
+    /// A place in one region: general accesses look for borders of regions each time.
+    fn place<T>(&self, at: u64) -> guest_memory::Slice<'_> {
+        self.memory.get_slice(GuestAddress(at), size_of::<T>()).unwrap()
+    }
+
     pub(crate) fn store<T: vm_memory::ByteValued>(&self, at: u64, value: T) {
-        self.memory.write_obj(value, GuestAddress(at)).unwrap();
+        self.place::<T>(at).write_obj(value, 0).unwrap();
     }
 
     pub(crate) fn load<T: vm_memory::ByteValued>(&self, at: u64) -> T {
-        self.memory.read_obj(GuestAddress(at)).unwrap()
+        self.place::<T>(at).read_obj(0).unwrap()
     }
 
     fn index(&self, at: u64) -> u16 {

@@ -41,43 +41,46 @@ pub struct Chain {
     pub(super) id: u16,
     /// Packed ring: descriptors it took in the ring.
     pub(super) slots: u16,
-    readable: SmallVec<[Buffer; 4]>,
-    writable: SmallVec<[Buffer; 4]>,
+    /// Buffers in the chain that the device reads; those behind them it writes.
+    readable: u16,
+    buffers: SmallVec<[Buffer; 4]>,
 }
 
 impl Chain {
     pub(super) fn new(memory: &Arc<GuestMemory>, id: u16) -> Self {
-        Self { memory: memory.clone(), id, slots: 0, readable: SmallVec::new(), writable: SmallVec::new() }
+        Self { memory: memory.clone(), id, slots: 0, readable: 0, buffers: SmallVec::new() }
     }
 
     /// Appends a buffer after checking that it lies in memory. Empty ones are left out.
     pub(super) fn push(&mut self, gpa: u64, len: u32, writable: bool) -> Result<(), QueueError> {
-        if !writable && !self.writable.is_empty() {
+        if !writable && self.buffers.len() > usize::from(self.readable) {
             return Err(QueueError::Order);
         }
         if len == 0 {
             return Ok(());
         }
-        if self.readable.len() + self.writable.len() >= MAX_BUFFERS {
+        if self.buffers.len() >= MAX_BUFFERS {
             return Err(QueueError::Buffers);
         }
         // 32 bits fit the host's addresses.
         if self.memory.get_slice(GuestAddress(gpa), len as usize).is_err() {
             return Err(QueueError::Buffer { gpa, len });
         }
-        let buffers = if writable { &mut self.writable } else { &mut self.readable };
-        buffers.push(Buffer { gpa, len });
+        self.buffers.push(Buffer { gpa, len });
+        self.readable += u16::from(!writable);
         Ok(())
     }
 
     /// What the driver says. Each call starts at the beginning.
     pub fn reader(&self) -> Reader<'_> {
-        Reader(Cursor::new(&self.memory, &self.readable))
+        let readable = self.buffers.get(..usize::from(self.readable)).unwrap_or_default();
+        Reader(Cursor::new(&self.memory, readable))
     }
 
     /// Where the driver wants its answer. Each call starts at the beginning.
     pub fn writer(&self) -> Writer<'_> {
-        Writer(Cursor::new(&self.memory, &self.writable))
+        let writable = self.buffers.get(usize::from(self.readable)..).unwrap_or_default();
+        Writer(Cursor::new(&self.memory, writable))
     }
 }
 

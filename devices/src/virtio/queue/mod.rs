@@ -2,6 +2,7 @@
 
 mod chain;
 mod packed;
+mod place;
 mod split;
 
 use std::sync::Arc;
@@ -223,22 +224,6 @@ impl Signal {
     pub fn send(self) {
         self.link.queue_used(self.queue);
     }
-}
-
-/// Is `len` bytes at `address` in memory, and aligned?
-fn check_place(
-    memory: &GuestMemory,
-    part: &'static str,
-    address: u64,
-    len: u64,
-    align: u64,
-) -> Result<(), QueueError> {
-    use vm_memory::GuestMemoryBackend;
-    let error = QueueError::Place { part, address };
-    let len = usize::try_from(len).map_err(|_| error)?;
-    let placed =
-        address.is_multiple_of(align) && memory.get_slice(vm_memory::GuestAddress(address), len).is_ok();
-    if placed { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use guest_memory::GuestMemory;
-use vm_memory::{Bytes, GuestAddress};
+use guest_memory::{GuestMemory, Slice};
+use vm_memory::{AtomicAccess, Bytes};
 
 use super::chain::Chain;
-use super::{QueueError, QueueLayout, check_place};
+use super::place::{DESCRIPTOR_BYTES, Descriptor, check_place, descriptor, part, table};
+use super::{QueueError, QueueLayout};
 use crate::virtio::spec::MAX_QUEUE_SIZE;
-
-const DESCRIPTOR_BYTES: u64 = 16;
 
 /// Descriptor flags.
 const NEXT: u16 = 1 << 0;
@@ -59,13 +58,6 @@ impl Position {
     }
 }
 
-struct Descriptor {
-    gpa: u64,
-    len: u32,
-    id: u16,
-    flags: u16,
-}
-
 pub(super) struct PackedRing {
     size: u16,
     descriptors: u64,
@@ -90,7 +82,7 @@ impl PackedRing {
         if size == 0 || size > MAX_QUEUE_SIZE {
             return Err(QueueError::Size(size));
         }
-        check_place(memory, "a descriptor ring", descriptors, DESCRIPTOR_BYTES * u64::from(size), 16)?;
+        check_place(memory, "a descriptor ring", descriptors, DESCRIPTOR_BYTES as u64 * u64::from(size), 16)?;
         check_place(memory, "a driver event suppression", driver, 4, 4)?;
         check_place(memory, "a device event suppression", device, 4, 4)?;
         let start = Position { entry: 0, wrap: true };
@@ -107,48 +99,54 @@ impl PackedRing {
         })
     }
 
-    fn at(&self, entry: u16) -> u64 {
-        self.descriptors + DESCRIPTOR_BYTES * u64::from(entry)
+    fn ring<'a>(&self, memory: &'a GuestMemory) -> Result<Slice<'a>, QueueError> {
+        part(memory, "a descriptor ring", self.descriptors, DESCRIPTOR_BYTES as u64 * u64::from(self.size))
     }
 
-    /// The flags of an entry; what the driver wrote before them is seen after this.
-    fn flags(&self, memory: &GuestMemory, entry: u16) -> Result<u16, QueueError> {
-        let at = self.at(entry) + 14;
-        let error = QueueError::Place { part: "a descriptor ring", address: at };
-        memory.load(GuestAddress(at), Ordering::Acquire).map(u16::from_le).map_err(|_| error)
+    fn load<T: AtomicAccess>(&self, at: &Slice<'_>, offset: usize, order: Ordering) -> Result<T, QueueError> {
+        let error = QueueError::Place { part: "a packed ring", address: self.descriptors };
+        at.load(offset, order).map_err(|_| error)
     }
 
-    fn is_available(&self, memory: &GuestMemory, at: Position) -> Result<Option<u16>, QueueError> {
-        let flags = self.flags(memory, at.entry)?;
-        let available = (flags & AVAILABLE != 0) == at.wrap && (flags & USED != 0) != at.wrap;
-        Ok(available.then_some(flags))
+    fn store<T: AtomicAccess>(&self, at: &Slice<'_>, offset: usize, value: T) -> Result<(), QueueError> {
+        let error = QueueError::Place { part: "a packed ring", address: self.descriptors };
+        at.store(value, offset, Ordering::Release).map_err(|_| error)
+    }
+
+    /// Does the driver offer what is there? What it wrote before the flags is seen after this.
+    fn is_available(&self, ring: &Slice<'_>, at: Position) -> Result<bool, QueueError> {
+        let flags = u16::from_le(self.load(ring, flags_at(at.entry), Ordering::Acquire)?);
+        Ok((flags & AVAILABLE != 0) == at.wrap && (flags & USED != 0) != at.wrap)
     }
 
     pub(super) fn pop(&mut self, memory: &Arc<GuestMemory>) -> Result<Option<Chain>, QueueError> {
         let head = self.next;
-        if self.is_available(memory, head)?.is_none() {
+        let ring = self.ring(memory)?;
+        if !self.is_available(&ring, head)? {
             return Ok(None);
         }
+        let broken = QueueError::BrokenChain(head.entry);
         let mut chain = Chain::new(memory, 0);
         let mut at = head;
         loop {
-            let descriptor = read_descriptor(memory, self.at(at.entry))?;
-            if descriptor.flags & INDIRECT != 0 {
-                if descriptor.flags & NEXT != 0 {
-                    return Err(QueueError::BrokenChain(head.entry));
+            let Descriptor { gpa, len, tail: [id, flags] } = descriptor(&ring, at.entry).ok_or(broken)?;
+            if flags & INDIRECT != 0 {
+                if flags & NEXT != 0 {
+                    return Err(broken);
                 }
-                push_table(memory, &mut chain, &descriptor, head.entry)?;
+                let (table, entries) = table(memory, gpa, len)?.ok_or(broken)?;
+                push_table(&mut chain, &table, entries, broken)?;
             } else {
-                chain.push(descriptor.gpa, descriptor.len, descriptor.flags & WRITE != 0)?;
+                chain.push(gpa, len, flags & WRITE != 0)?;
             }
             chain.slots += 1;
             if self.in_flight + chain.slots > self.size {
                 return Err(QueueError::InFlight);
             }
             at = at.on(1, self.size);
-            if descriptor.flags & NEXT == 0 {
+            if flags & NEXT == 0 {
                 // The last descriptor names the buffer.
-                chain.id = descriptor.id;
+                chain.id = id;
                 self.next = at;
                 self.in_flight += chain.slots;
                 return Ok(Some(chain));
@@ -167,25 +165,25 @@ impl PackedRing {
         chains: impl Iterator<Item = (Chain, u32)>,
     ) -> Result<(), QueueError> {
         // The flags of the first entry are stored last: with them the driver sees all.
+        let ring = self.ring(memory)?;
         let mut first = None;
         for (chain, written) in chains {
             let at = self.used;
-            let address = self.at(at.entry);
-            let error = QueueError::Place { part: "a descriptor ring", address };
+            let offset = DESCRIPTOR_BYTES * usize::from(at.entry);
             let used = if at.wrap { AVAILABLE | USED } else { 0 };
             let flags = used | if written != 0 { WRITE } else { 0 };
-            memory.write_obj(written.to_le(), GuestAddress(address + 8)).map_err(|_| error)?;
-            memory.write_obj(chain.id.to_le(), GuestAddress(address + 12)).map_err(|_| error)?;
+            self.store(&ring, offset + 8, written.to_le())?;
+            self.store(&ring, offset + 12, chain.id.to_le())?;
             if first.is_none() {
-                first = Some((address + 14, flags));
+                first = Some((flags_at(at.entry), flags));
             } else {
-                store(memory, address + 14, flags)?;
+                self.store(&ring, flags_at(at.entry), flags.to_le())?;
             }
             self.used = at.on(chain.slots, self.size);
             self.in_flight = self.in_flight.saturating_sub(chain.slots);
             self.unsignalled = self.unsignalled.saturating_add(chain.slots);
         }
-        first.map_or(Ok(()), |(at, flags)| store(memory, at, flags))
+        first.map_or(Ok(()), |(at, flags)| self.store(&ring, at, flags.to_le()))
     }
 
     pub(super) fn wants_interrupt(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
@@ -194,9 +192,8 @@ impl PackedRing {
             return Ok(false);
         }
         fence(Ordering::SeqCst);
-        let error = QueueError::Place { part: "a driver event suppression", address: self.driver };
-        let word: u32 = memory.load(GuestAddress(self.driver), Ordering::Relaxed).map_err(|_| error)?;
-        let word = u32::from_le(word);
+        let place = part(memory, "a driver event suppression", self.driver, 4)?;
+        let word = u32::from_le(self.load(&place, 0, Ordering::Relaxed)?);
         let (event, flags) = (word as u16, (word >> 16) as u16);
         if flags & 3 != EVENT_AT || !self.event_idx {
             return Ok(flags & 3 != EVENT_DISABLE);
@@ -210,59 +207,44 @@ impl PackedRing {
     }
 
     pub(super) fn enable_notifications(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
+        let place = part(memory, "a device event suppression", self.device, 4)?;
         if self.event_idx {
-            store(memory, self.device, self.next.event())?;
-            store(memory, self.device + 2, EVENT_AT)?;
+            self.store(&place, 0, self.next.event().to_le())?;
+            self.store(&place, 2, EVENT_AT.to_le())?;
         } else {
-            store(memory, self.device + 2, EVENT_ENABLE)?;
+            self.store(&place, 2, EVENT_ENABLE.to_le())?;
         }
+        // The driver sees the wish before this looks for what it may have added.
         fence(Ordering::SeqCst);
-        Ok(self.is_available(memory, self.next)?.is_some())
+        self.is_available(&self.ring(memory)?, self.next)
     }
 
     pub(super) fn disable_notifications(&mut self, memory: &GuestMemory) -> Result<(), QueueError> {
-        store(memory, self.device + 2, EVENT_DISABLE)
+        let place = part(memory, "a device event suppression", self.device, 4)?;
+        self.store(&place, 2, EVENT_DISABLE.to_le())
     }
 }
 
-fn store(memory: &GuestMemory, at: u64, value: u16) -> Result<(), QueueError> {
-    let error = QueueError::Place { part: "a packed ring", address: at };
-    memory.store(value.to_le(), GuestAddress(at), Ordering::Release).map_err(|_| error)
-}
-
-fn read_descriptor(memory: &GuestMemory, at: u64) -> Result<Descriptor, QueueError> {
-    let error = QueueError::Place { part: "a descriptor", address: at };
-    let [gpa, rest]: [u64; 2] = memory.read_obj(GuestAddress(at)).map_err(|_| error)?;
-    let rest = u64::from_le(rest);
-    Ok(Descriptor {
-        gpa: u64::from_le(gpa),
-        len: rest as u32,
-        id: (rest >> 32) as u16,
-        flags: (rest >> 48) as u16,
-    })
+/// Where the flags of an entry are in the ring.
+fn flags_at(entry: u16) -> usize {
+    DESCRIPTOR_BYTES * usize::from(entry) + 14
 }
 
 /// Appends the buffers of an indirect table: all its entries, in order (section 2.8.7).
 fn push_table(
-    memory: &GuestMemory,
     chain: &mut Chain,
-    table: &Descriptor,
-    head: u16,
+    table: &Slice<'_>,
+    entries: u16,
+    broken: QueueError,
 ) -> Result<(), QueueError> {
-    let entries = u64::from(table.len) / DESCRIPTOR_BYTES;
-    let whole = u64::from(table.len).is_multiple_of(DESCRIPTOR_BYTES);
-    if entries == 0 || !whole || entries > u64::from(MAX_QUEUE_SIZE) {
-        return Err(QueueError::BrokenChain(head));
-    }
-    check_place(memory, "an indirect table", table.gpa, u64::from(table.len), 1)?;
     let mut bytes = 0_u64;
     for entry in 0..entries {
-        let descriptor = read_descriptor(memory, table.gpa + entry * DESCRIPTOR_BYTES)?;
-        bytes += u64::from(descriptor.len);
-        if descriptor.flags & INDIRECT != 0 || bytes > u64::from(u32::MAX) {
-            return Err(QueueError::BrokenChain(head));
+        let Descriptor { gpa, len, tail: [_, flags] } = descriptor(table, entry).ok_or(broken)?;
+        bytes += u64::from(len);
+        if flags & INDIRECT != 0 || bytes > u64::from(u32::MAX) {
+            return Err(broken);
         }
-        chain.push(descriptor.gpa, descriptor.len, descriptor.flags & WRITE != 0)?;
+        chain.push(gpa, len, flags & WRITE != 0)?;
     }
     Ok(())
 }

@@ -1,30 +1,37 @@
 //! Split rings (virtio 1.2, section 2.7).
-//!
-//! `virtio-queue` walks the available side. The used side is here, because chains that belong together are published
-//! together, and because drivers may ask for silence by flag.
 
 use std::num::Wrapping;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use guest_memory::GuestMemory;
-use virtio_queue::{QueueOwnedT, QueueT};
-use vm_memory::{Bytes, GuestAddress};
+use guest_memory::{GuestMemory, Slice};
+use vm_memory::{AtomicAccess, Bytes};
 
 use super::chain::Chain;
-use super::{QueueError, QueueLayout, check_place};
+use super::place::{Descriptor, check_place, descriptor, part, table};
+use super::{QueueError, QueueLayout};
 use crate::virtio::spec::MAX_QUEUE_SIZE;
 
 /// Available ring: the driver wants no interrupts.
 const NO_INTERRUPT: u16 = 1;
 
+/// Used ring: the driver need not notify.
+const NO_NOTIFY: u16 = 1;
+
+/// Descriptor flags.
+const NEXT: u16 = 1 << 0;
+const WRITE: u16 = 1 << 1;
+const INDIRECT: u16 = 1 << 2;
+
 pub(super) struct SplitRing {
-    available: virtio_queue::Queue,
     size: u16,
+    descriptors: u64,
     driver: u64,
     device: u64,
     event_idx: bool,
-    /// Chains given back, counted without end.
+    /// Chains taken, counted without end.
+    taken: Wrapping<u16>,
+    /// Chains given back, counted likewise.
     used: Wrapping<u16>,
     /// The same when the driver was last considered for an interrupt.
     signalled: Wrapping<u16>,
@@ -44,41 +51,94 @@ impl SplitRing {
         check_place(memory, "a descriptor table", descriptors, 16 * entries, 16)?;
         check_place(memory, "an available ring", driver, 6 + 2 * entries, 2)?;
         check_place(memory, "a used ring", device, 6 + 8 * entries, 4)?;
-        let mut available = virtio_queue::Queue::new(size).map_err(|_| QueueError::Size(size))?;
-        let address = |gpa: u64| (Some(gpa as u32), Some((gpa >> 32) as u32));
-        let (low, high) = address(descriptors);
-        available.set_desc_table_address(low, high);
-        let (low, high) = address(driver);
-        available.set_avail_ring_address(low, high);
-        let (low, high) = address(device);
-        available.set_used_ring_address(low, high);
-        available.set_event_idx(event_idx);
-        available.set_ready(true);
         let zero = Wrapping(0);
-        Ok(Self { available, size, driver, device, event_idx, used: zero, signalled: zero })
+        Ok(Self { size, descriptors, driver, device, event_idx, taken: zero, used: zero, signalled: zero })
+    }
+
+    /// The ring that the driver writes: flags, index, an entry for each of the queue's, and the used event.
+    fn available<'a>(&self, memory: &'a GuestMemory) -> Result<Slice<'a>, QueueError> {
+        part(memory, "an available ring", self.driver, 6 + 2 * u64::from(self.size))
+    }
+
+    /// The ring that the device writes: flags, index, entries, and the available event.
+    fn used<'a>(&self, memory: &'a GuestMemory) -> Result<Slice<'a>, QueueError> {
+        part(memory, "a used ring", self.device, 6 + 8 * u64::from(self.size))
+    }
+
+    fn load<T: AtomicAccess>(&self, ring: &Slice<'_>, at: usize, order: Ordering) -> Result<T, QueueError> {
+        let error = QueueError::Place { part: "an available ring", address: self.driver };
+        ring.load(at, order).map_err(|_| error)
+    }
+
+    fn store<T: AtomicAccess>(
+        &self,
+        ring: &Slice<'_>,
+        at: usize,
+        value: T,
+        order: Ordering,
+    ) -> Result<(), QueueError> {
+        let error = QueueError::Place { part: "a used ring", address: self.device };
+        ring.store(value, at, order).map_err(|_| error)
+    }
+
+    /// Chains that wait; what the driver wrote about them is seen after this.
+    fn waiting(&self, available: &Slice<'_>) -> Result<Wrapping<u16>, QueueError> {
+        let index: u16 = self.load(available, 2, Ordering::Acquire)?;
+        let waiting = Wrapping(u16::from_le(index)) - self.taken;
+        if waiting.0 <= self.size { Ok(waiting) } else { Err(QueueError::AvailableIndex) }
     }
 
     pub(super) fn pop(&mut self, memory: &Arc<GuestMemory>) -> Result<Option<Chain>, QueueError> {
-        // Before the next is taken: what was taken and not given back.
-        let in_flight = Wrapping(self.available.next_avail()) - self.used;
-        let mut waiting = self.available.iter(&**memory).map_err(|_| QueueError::AvailableIndex)?;
-        let Some(mut descriptors) = waiting.next() else { return Ok(None) };
-        if in_flight.0 >= self.size {
+        let available = self.available(memory)?;
+        if self.waiting(&available)?.0 == 0 {
+            return Ok(None);
+        }
+        // What was taken before and not given back.
+        if (self.taken - self.used).0 >= self.size {
             return Err(QueueError::InFlight);
         }
-        let head = descriptors.head_index();
+        let entry = usize::from(self.taken.0 % self.size);
+        let head = u16::from_le(self.load(&available, 4 + 2 * entry, Ordering::Relaxed)?);
+        self.taken += 1;
+        self.follow(memory, head).map(Some)
+    }
+
+    /// The chain that begins at `head`.
+    fn follow(&self, memory: &Arc<GuestMemory>, head: u16) -> Result<Chain, QueueError> {
+        let broken = QueueError::BrokenChain(head);
         let mut chain = Chain::new(memory, head);
-        let mut ended = false;
-        for descriptor in descriptors.by_ref() {
-            chain.push(descriptor.addr().0, descriptor.len(), descriptor.is_write_only())?;
-            ended = !descriptor.has_next();
+        let mut within = part(memory, "a descriptor table", self.descriptors, 16 * u64::from(self.size))?;
+        let mut index = head;
+        // A chain that is longer than its table goes round in circles.
+        let mut left = self.size;
+        let mut is_indirect = false;
+        let mut bytes = 0_u64;
+        loop {
+            let Descriptor { gpa, len, tail: [flags, next] } = descriptor(&within, index).ok_or(broken)?;
+            if flags & INDIRECT != 0 {
+                if is_indirect || flags & NEXT != 0 {
+                    return Err(broken);
+                }
+                is_indirect = true;
+                (within, left) = table(memory, gpa, len)?.ok_or(broken)?;
+                index = 0;
+                continue;
+            }
+            bytes += u64::from(len);
+            if bytes > u64::from(u32::MAX) {
+                return Err(broken);
+            }
+            chain.push(gpa, len, flags & WRITE != 0)?;
+            if flags & NEXT == 0 {
+                return Ok(chain);
+            }
+            left = left.checked_sub(1).filter(|left| *left != 0).ok_or(broken)?;
+            index = next;
         }
-        // The iterator ends without a word where it cannot follow.
-        if ended { Ok(Some(chain)) } else { Err(QueueError::BrokenChain(head)) }
     }
 
     pub(super) fn undo_pop(&mut self) {
-        self.available.go_to_previous_position();
+        self.taken -= 1;
     }
 
     pub(super) fn complete(
@@ -86,14 +146,14 @@ impl SplitRing {
         memory: &GuestMemory,
         chains: impl Iterator<Item = (Chain, u32)>,
     ) -> Result<(), QueueError> {
-        let error = QueueError::Place { part: "a used ring", address: self.device };
+        let ring = self.used(memory)?;
         for (chain, written) in chains {
-            let at = self.device + 4 + 8 * u64::from(self.used.0 % self.size);
-            let entry = u64::from(written) << 32 | u64::from(chain.id);
-            memory.write_obj(entry.to_le(), GuestAddress(at)).map_err(|_| error)?;
+            let at = 4 + 8 * usize::from(self.used.0 % self.size);
+            self.store(&ring, at, u32::from(chain.id).to_le(), Ordering::Relaxed)?;
+            self.store(&ring, at + 4, written.to_le(), Ordering::Relaxed)?;
             self.used += 1;
         }
-        memory.store(self.used.0.to_le(), GuestAddress(self.device + 2), Ordering::Release).map_err(|_| error)
+        self.store(&ring, 2, self.used.0.to_le(), Ordering::Release)
     }
 
     pub(super) fn wants_interrupt(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
@@ -104,27 +164,34 @@ impl SplitRing {
         self.signalled = new;
         // The driver's wish is read after it can see the used index.
         fence(Ordering::SeqCst);
-        let load = |at: u64| {
-            let value: Result<u16, _> = memory.load(GuestAddress(at), Ordering::Relaxed);
-            let error = QueueError::Place { part: "an available ring", address: at };
-            value.map(u16::from_le).map_err(|_| error)
-        };
+        let available = self.available(memory)?;
         if self.event_idx {
-            let event = Wrapping(load(self.driver + 4 + 2 * u64::from(self.size))?);
+            let event: u16 = self.load(&available, 4 + 2 * usize::from(self.size), Ordering::Relaxed)?;
             // Section 2.7.7.2: was the event index passed since the last look?
-            Ok(new - event - Wrapping(1) < new - old)
+            Ok(new - Wrapping(u16::from_le(event)) - Wrapping(1) < new - old)
         } else {
-            Ok(load(self.driver)? & NO_INTERRUPT == 0)
+            let flags: u16 = self.load(&available, 0, Ordering::Relaxed)?;
+            Ok(u16::from_le(flags) & NO_INTERRUPT == 0)
         }
     }
 
     pub(super) fn enable_notifications(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
-        let error = QueueError::Place { part: "a used ring", address: self.device };
-        self.available.enable_notification(memory).map_err(|_| error)
+        let ring = self.used(memory)?;
+        if self.event_idx {
+            self.store(&ring, 4 + 8 * usize::from(self.size), self.taken.0.to_le(), Ordering::Relaxed)?;
+        } else {
+            self.store(&ring, 0, 0_u16, Ordering::Relaxed)?;
+        }
+        // The driver sees the wish before this looks for what it may have added.
+        fence(Ordering::SeqCst);
+        Ok(self.waiting(&self.available(memory)?)?.0 != 0)
     }
 
     pub(super) fn disable_notifications(&mut self, memory: &GuestMemory) -> Result<(), QueueError> {
-        let error = QueueError::Place { part: "a used ring", address: self.device };
-        self.available.disable_notification(memory).map_err(|_| error)
+        if self.event_idx {
+            // The event stays behind, so that the driver does not pass it again.
+            return Ok(());
+        }
+        self.store(&self.used(memory)?, 0, NO_NOTIFY.to_le(), Ordering::Relaxed)
     }
 }
