@@ -87,8 +87,12 @@ pub mod time;
 pub mod timer;
 pub mod virtio;
 
+mod patience;
+
 #[cfg(test)]
 mod any_access;
+
+pub use patience::{Patience, Wait};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use boot::InitialState;
+use devices::Patience;
 use devices::power::{ResetSource, SystemEvent, SystemEvents};
 use hypervisor_framework::x86_64::VcpuTicket;
 
@@ -57,6 +58,7 @@ impl VcpuThread {
         let apic = platform.local_apic(index).map_err(|_| VcpuError::MissingControl("local APIC"))?;
         let mut vcpu = X86Vcpu::new(index, vcpu, apic, platform.clone(), plan, counters.clone())?;
         vcpu.take_turns(turns.clone());
+        let mut patience = Patience::default();
         let mut rung = true;
         loop {
             if rung {
@@ -79,7 +81,7 @@ impl VcpuThread {
             }
             if let Some(turns) = &turns {
                 if !turns.holds(slot) {
-                    bell.sleep_until(None);
+                    bell.sleep_until(None, &mut patience);
                     rung = bell.answer();
                     continue;
                 }
@@ -97,17 +99,18 @@ impl VcpuThread {
                     if let Some(turns) = &turns {
                         match turns.rest(slot, until, for_good, platform.timers.next_deadline_ns()) {
                             Rest::Again => {}
-                            Rest::Outside => bell.sleep_until(None),
+                            Rest::Outside => bell.sleep_until(None, &mut patience),
                             Rest::ForGood => {
                                 signals.send(Message::AllAsleep);
-                                bell.sleep_until(None);
+                                bell.sleep_until(None, &mut patience);
                             }
                         }
                     } else {
                         if for_good && group.set_asleep(slot, true) {
                             signals.send(Message::AllAsleep);
                         }
-                        bell.sleep_until(until.and_then(|ns| platform.clock.instant_at(ns)));
+                        let until = until.and_then(|ns| platform.clock.instant_at(ns));
+                        bell.sleep_until(until, &mut patience);
                         if for_good {
                             group.set_asleep(slot, false);
                         }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use devices::Patience;
 use hypervisor_framework::x86_64::{VcpuId, Vm};
 
 /// The longest stay in the guest, and so the longest a kick can be late when it falls into the gap.
@@ -101,8 +102,16 @@ impl Doorbell {
         self.place.store(OUTSIDE, Ordering::SeqCst);
     }
 
-    /// Sleeps until somebody rings or `until` is reached; `None` waits for a ring.
-    pub(crate) fn sleep_until(&self, until: Option<Instant>) {
+    /// Waits until somebody rings or `until` is reached; `None` waits for a ring. Sleeps when patience is at its end.
+    pub(crate) fn sleep_until(&self, until: Option<Instant>, patience: &mut Patience) {
+        let (wait, rung) = patience.look_out(until, || self.is_rung());
+        if !rung {
+            self.sleep(until);
+        }
+        patience.learn(&wait);
+    }
+
+    fn sleep(&self, until: Option<Instant>) {
         let mut bed = crate::lock(&self.bed);
         self.place.store(SLEEPING, Ordering::SeqCst);
         while !self.rung.load(Ordering::SeqCst) {

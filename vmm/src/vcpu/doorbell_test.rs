@@ -39,15 +39,15 @@ fn a_ring_before_sleep_is_not_slept_through() {
     let (_, bell) = bell();
     bell.answer();
     bell.ring();
-    bell.sleep_until(None);
+    bell.sleep_until(None, &mut Patience::default());
 }
 
 #[test]
 fn sleep_ends_at_its_time() {
     let (_, bell) = bell();
     bell.answer();
-    bell.sleep_until(Some(Instant::now()));
-    bell.sleep_until(Some(Instant::now() + Duration::from_millis(1)));
+    bell.sleep_until(Some(Instant::now()), &mut Patience::default());
+    bell.sleep_until(Some(Instant::now() + Duration::from_millis(1)), &mut Patience::default());
 }
 
 #[test]
@@ -68,6 +68,7 @@ fn rings_from_another_thread_always_wake() {
             }
         })
     };
+    let mut patience = Patience::default();
     while seen.load(Ordering::SeqCst) < ROUNDS {
         bell.answer();
         let news = sent.load(Ordering::SeqCst);
@@ -75,7 +76,7 @@ fn rings_from_another_thread_always_wake() {
             seen.store(news, Ordering::SeqCst);
             continue;
         }
-        bell.sleep_until(None);
+        bell.sleep_until(None, &mut patience);
     }
     ringer.join().unwrap();
 }

@@ -10,12 +10,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Instant;
 
 use super::request::{Request, Terms, serve};
+use crate::Patience;
 use crate::disk::DiskImage;
 use crate::lock;
 use crate::virtio::{Chain, Queue, Signal};
@@ -114,6 +115,8 @@ struct State {
     threads: Vec<JoinHandle<()>>,
     /// Threads that sleep; the last one was awake a moment ago, and is woken first.
     idle: Vec<Thread>,
+    /// A thread has nothing to do and looks out for a ring.
+    is_lookout: bool,
     /// Threads with a request that takes as long as it takes, such as a flush.
     long: usize,
     /// How long a request takes, nanoseconds: a moving average.
@@ -180,6 +183,8 @@ struct Shared {
     /// The features agreed on.
     features: u64,
     write_through: AtomicBool,
+    /// Counts what the lookout is to see.
+    news: AtomicU64,
     /// A leaf lock but for what queues do: guest memory, and the interrupt of a transport.
     state: Mutex<State>,
     /// A lane has nothing in service any more, or a ring was found empty.
@@ -199,6 +204,7 @@ impl Pool {
             image,
             features: terms.features,
             write_through: AtomicBool::new(terms.write_through),
+            news: AtomicU64::new(0),
             state: Mutex::default(),
             drained: Condvar::new(),
         };
@@ -259,6 +265,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         state.end = true;
+        self.0.news.fetch_add(1, Ordering::SeqCst);
         let threads = std::mem::take(&mut state.threads);
         state.idle.drain(..).for_each(|thread| thread.unpark());
         drop(state);
@@ -278,6 +285,7 @@ fn spawn(shared: &Arc<Shared>, number: usize) -> io::Result<JoinHandle<()>> {
 impl Shared {
     /// Wakes or makes a thread if one is needed.
     fn call_help(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
+        self.news.fetch_add(1, Ordering::SeqCst);
         if !state.needs_help() {
             return;
         }
@@ -296,6 +304,7 @@ impl Shared {
         let this = thread::current();
         // One allocation for all batches.
         let (mut requests, mut served) = (VecDeque::new(), Vec::new());
+        let mut patience = Patience::default();
         let mut state = lock(&self.state);
         while !state.end {
             let mut batch = match state.take(requests) {
@@ -303,13 +312,7 @@ impl Shared {
                 Err(empty) => {
                     requests = empty;
                     self.drained.notify_all();
-                    state.idle.push(this.clone());
-                    // Until somebody takes this thread off the list; it may wake without.
-                    while state.idle.iter().any(|idle| idle.id() == this.id()) {
-                        drop(state);
-                        thread::park();
-                        state = lock(&self.state);
-                    }
+                    state = self.wait(state, &this, &mut patience);
                     continue;
                 }
             };
@@ -340,6 +343,42 @@ impl Shared {
             }
             requests = batch.requests;
         }
+    }
+
+    /// Waits until a thread is needed, or nearly so. One thread at a time looks out before it sleeps.
+    fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        this: &Thread,
+        patience: &mut Patience,
+    ) -> MutexGuard<'a, State> {
+        if state.is_lookout {
+            return self.sleep(state, this);
+        }
+        state.is_lookout = true;
+        let known = self.news.load(Ordering::SeqCst);
+        drop(state);
+        let is_news = || self.news.load(Ordering::SeqCst) != known;
+        let (wait, _) = patience.look_out(None, is_news);
+        let mut state = lock(&self.state);
+        state.is_lookout = false;
+        // With the lock held, so that nobody can think that this thread still looks out.
+        if !is_news() {
+            state = self.sleep(state, this);
+        }
+        patience.learn(&wait);
+        state
+    }
+
+    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>, this: &Thread) -> MutexGuard<'a, State> {
+        state.idle.push(this.clone());
+        // Until somebody takes this thread off the list; it may wake without.
+        while state.idle.iter().any(|idle| idle.id() == this.id()) {
+            drop(state);
+            thread::park();
+            state = lock(&self.state);
+        }
+        state
     }
 
     /// Serves requests in order, up to one that the drive was waited for, and moves them to `served`; answers the time of a

@@ -6,9 +6,11 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::Patience;
 use crate::lock;
 use crate::p9::{Frame, GuestReply, GuestRequest, Server};
 use crate::virtio::{Chain, Queue};
@@ -21,6 +23,8 @@ pub(super) struct Pool {
 
 struct Shared {
     server: Arc<Server>,
+    /// Counts what the lookout is to see.
+    news: AtomicU64,
     state: Mutex<State>,
     /// There is something to do, or an end to it.
     work: Condvar,
@@ -37,8 +41,10 @@ struct State {
     waiting: VecDeque<(Frame, Chain)>,
     /// Being served.
     serving: usize,
-    /// Threads that wait for work.
+    /// Threads that sleep.
     idle: usize,
+    /// A thread has nothing to do and looks out for a ring.
+    is_lookout: bool,
     /// The queue is to be given back: nothing more is taken from it.
     stopping: bool,
     ending: bool,
@@ -52,6 +58,7 @@ impl Pool {
     pub(super) fn spawn(server: &Arc<Server>, threads: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             server: Arc::clone(server),
+            news: AtomicU64::new(0),
             state: Mutex::default(),
             work: Condvar::new(),
             drained: Condvar::new(),
@@ -71,6 +78,7 @@ impl Pool {
         state.queue = Some(queue);
         state.rung = true;
         state.stopping = false;
+        self.shared.news.fetch_add(1, Ordering::SeqCst);
         drop(state);
         self.shared.work.notify_one();
     }
@@ -95,7 +103,8 @@ impl Pool {
     pub(super) fn notify(&self) {
         let mut state = lock(&self.shared.state);
         state.rung = true;
-        let wake = state.idle > 0;
+        self.shared.news.fetch_add(1, Ordering::SeqCst);
+        let wake = state.idle > 0 && !state.is_lookout;
         drop(state);
         if wake {
             self.shared.work.notify_one();
@@ -106,6 +115,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         lock(&self.shared.state).ending = true;
+        self.shared.news.fetch_add(1, Ordering::SeqCst);
         self.shared.work.notify_all();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
@@ -148,6 +158,7 @@ impl State {
 impl Shared {
     /// A thread's life.
     fn run(&self) {
+        let mut patience = Patience::default();
         let mut state = lock(&self.state);
         while !state.ending {
             state.take_all(&self.server);
@@ -155,12 +166,42 @@ impl Shared {
                 Some(request) => state = self.serve(state, request),
                 None => {
                     self.drained.notify_all();
-                    state.idle += 1;
-                    state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    state.idle -= 1;
+                    state = self.wait(state, &mut patience);
                 }
             }
         }
+    }
+
+    /// Waits for work, which may have come to an end or gone to another thread when this returns. One thread at a time looks
+    /// out before it sleeps.
+    fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        patience: &mut Patience,
+    ) -> MutexGuard<'a, State> {
+        if state.is_lookout {
+            return self.sleep(state);
+        }
+        state.is_lookout = true;
+        let known = self.news.load(Ordering::SeqCst);
+        drop(state);
+        let is_news = || self.news.load(Ordering::SeqCst) != known;
+        let (wait, _) = patience.look_out(None, is_news);
+        let mut state = lock(&self.state);
+        state.is_lookout = false;
+        // With the lock held, so that nobody can think that this thread still looks out.
+        if !is_news() && state.waiting.is_empty() {
+            state = self.sleep(state);
+        }
+        patience.learn(&wait);
+        state
+    }
+
+    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.idle += 1;
+        let mut state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.idle -= 1;
+        state
     }
 
     /// Serves a request with the queue unlocked, and gives it back.

@@ -76,7 +76,16 @@ pub(super) fn fetch<C: GuestContext>(
             _ if decoder.position() as u64 >= MAX_LENGTH => {
                 return Err(Exception::general_protection().into());
             }
+            _ if is_evex(bytes, bitness) => return Err(Unsupported::Encoding.into()),
             _ => return Err(Exception::invalid_opcode().into()),
         }
     }
+}
+
+/// An instruction of AVX-512, which the decoder is built without: its tables would stay in memory (SDM vol. 2, 2.7.1).
+fn is_evex(bytes: &[u8], bitness: u32) -> bool {
+    let mut behind_prefixes =
+        bytes.iter().skip_while(|byte| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x67));
+    behind_prefixes.next() == Some(&0x62)
+        && (bitness == 64 || behind_prefixes.next().is_some_and(|byte| byte >> 6 == 3))
 }
