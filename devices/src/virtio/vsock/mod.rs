@@ -34,7 +34,7 @@ pub enum VsockError {
     #[error(transparent)]
     Config(#[from] ParseVsockError),
     /// The socket on the host cannot be made.
-    #[error("vsock: cannot listen at {}", path.display())]
+    #[error("cannot listen at {}", path.display())]
     Listen {
         /// The socket's path.
         path: PathBuf,

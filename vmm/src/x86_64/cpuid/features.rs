@@ -100,7 +100,7 @@ features! {
     /// Physical address extension.
     PAE = (F1, Edx, 6) soft Always, native Host(Always), "verify_cpu";
     /// Machine check exception.
-    MCE = (F1, Edx, 7) soft Never, native Host(Never), "no machine checks are delivered";
+    MCE = (F1, Edx, 7) soft Always, native Own(Always), "Linux complains aloud without; no machine check ever comes";
     /// CMPXCHG8B.
     CX8 = (F1, Edx, 8) soft Always, native Host(Always), "verify_cpu";
     /// On-chip APIC.
@@ -112,7 +112,7 @@ features! {
     /// Global pages.
     PGE = (F1, Edx, 13) soft Always, native Host(Always), "verify_cpu";
     /// Machine check architecture.
-    MCA = (F1, Edx, 14) soft Never, native Host(Never), "no MCG registers";
+    MCA = (F1, Edx, 14) soft Always, native Own(Always), "with no banks: the VMM has the registers that say so";
     /// CMOVcc.
     CMOV = (F1, Edx, 15) soft Always, native Host(Always), "verify_cpu";
     /// Page attribute table.

@@ -93,6 +93,15 @@ fn what_linux_reads_without_a_handler_answers() {
 }
 
 #[test]
+fn machine_checks_have_no_banks() {
+    let mut file = file();
+    assert_eq!(file.read(0x179), Ok(Read::Value(0)));
+    assert_eq!(file.write(0x17a, 0), Ok(Write::Done));
+    assert_eq!(file.write(0x17a, 1), Err(GeneralProtection { msr: 0x17a }));
+    assert_eq!(file.read(0x400), Err(GeneralProtection { msr: 0x400 }));
+}
+
+#[test]
 fn unknown_registers_are_general_protection() {
     let mut file = file();
     for msr in [
@@ -103,7 +112,7 @@ fn unknown_registers_are_general_protection() {
         0x10b,
         0x122,
         0x140,
-        0x179,
+        0x17b,
         0x186,
         0x345,
         0x38f,

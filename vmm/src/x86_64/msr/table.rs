@@ -126,6 +126,8 @@ const MTRR_DEFAULT: u64 = 1 << 11 | 6;
 
 /// Ascending by number.
 pub(super) static ROWS: &[Row] = &[
+    row(0x0, With(Feature::MCE), WritesIgnored(0), "P5_MC_ADDR: nothing was ever recorded"),
+    row(0x1, With(Feature::MCE), WritesIgnored(0), "P5_MC_TYPE: the same"),
     row(
         0x10,
         Always,
@@ -155,6 +157,8 @@ pub(super) static ROWS: &[Row] = &[
     native(0x174, Always, Wanted, Owner::SysenterCs, any, "SYSENTER_CS"),
     native(0x175, Always, Wanted, Owner::SysenterEsp, canonical, "SYSENTER_ESP"),
     native(0x176, Always, Wanted, Owner::SysenterEip, canonical, "SYSENTER_EIP"),
+    row(0x179, With(Feature::MCA), Constant(0), "MCG_CAP: no banks, no MCG_CTL"),
+    stored(0x17a, 0x17a, Feature::MCA, 0, zero, "MCG_STATUS: no machine check under way"),
     row(
         0x1a0,
         On(Vendor::Intel),
