@@ -289,6 +289,10 @@ def show_boots(found, times, reports, numbers):
     say(f"  exits: {exits}")
 
 
+def beyond_guest(seen):
+    return seen["resident_kib"] - seen["guest_kib"]
+
+
 def show_idle(watched, numbers):
     say("\nat the prompt: share of a core; resident MiB in all, of the guest's memory, of the engine's caches, besides")
     for name, seen in watched.items():
@@ -297,7 +301,10 @@ def show_idle(watched, numbers):
             continue
         total, guest, caches = (seen[part] / 1024 for part in ("resident_kib", "guest_kib", "engine_cache_kib"))
         shown = f"{caches:9.1f}" if caches else "        ?"  # QEMU does not tell
-        say(f"  {name:<14}{seen['share'] * 100:7.2f} %{total:9.1f}{guest:9.1f}{shown}{total - guest - caches:9.1f}")
+        ratio = ""
+        if name != "rvmm" and watched.get("rvmm"):
+            ratio = f"   rvmm's beyond guest memory / this: {beyond_guest(watched['rvmm']) / beyond_guest(seen):.2f}"
+        say(f"  {name:<14}{seen['share'] * 100:7.2f} %{total:9.1f}{guest:9.1f}{shown}{total - guest - caches:9.1f}{ratio}")
     numbers["idle"] = watched
 
 

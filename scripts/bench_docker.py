@@ -2,11 +2,11 @@
 """Measures the Docker guest on rvmm beside QEMU's software emulation: the same kernel, root file system, disk and shared
 folder, in turn.
 
-Times to a ready dockerd and of `docker run`, then disk, shared folder, network, processor and kernel by workloads in the
+Times to a ready dockerd and of `docker run`, then disk, shared folder and network by workloads in the
 guest (fixtures/docker/bench). Prints both numbers and their ratio, and leaves them in cache/bench/docker.json. Nothing
 here passes or fails: numbers depend on the machine and on what else it does.
 
-Usage: scripts/bench_docker.py [--runs N] [--groups boot,disk,share,tree,net,cpu,kernel] [--only rvmm|qemu] [--cpus N] [--rvmm PATH]
+Usage: scripts/bench_docker.py [--runs N] [--groups boot,disk,share,tree,net] [--only rvmm|qemu] [--cpus N] [--rvmm PATH]
 """
 
 import argparse
@@ -33,7 +33,7 @@ DONE = b"bench done"
 READY_LIMIT_S, GROUP_LIMIT_S = 600, 1800
 # The client's third run of a container counts: the first two find caches cold.
 CLIENT_RUNS = 3
-GROUPS = ["boot", "disk", "share", "tree", "net", "cpu", "kernel"]
+GROUPS = ["boot", "disk", "share", "tree", "net"]
 # Units of which less is better.
 TIMES = {"s"}
 

@@ -1,22 +1,16 @@
 //! `rvmm disk`: images that no machine uses.
 
-use std::io::{self, IsTerminal, Write};
-use std::ops::ControlFlow;
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use vmm::disk::{
-    self, ConvertRequest, CreateRequest, DiskError, DiskSize, ImageFormat, ImageInfo, Progress,
-    ResizeRequest, Resizing,
+    self, ConvertRequest, CreateRequest, DiskError, DiskSize, ImageFormat, ImageInfo, ResizeRequest, Resizing,
 };
 
+use crate::progress::Shown;
 use crate::signals::Stop;
 use crate::{exit_code, voice};
-
-/// An operation that takes longer than this shows how far it is.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What can be done to an image.
 #[derive(Debug, Subcommand)]
@@ -233,45 +227,6 @@ fn as_text(info: &ImageInfo) -> String {
         }
     }
     rows.iter().map(|(what, found)| format!("{what:<14} {found}\n")).collect()
-}
-
-/// A bar on standard error, once the operation takes long.
-struct Shown<'a> {
-    stop: &'a Stop,
-    since: Instant,
-    bar: Option<ProgressBar>,
-}
-
-impl<'a> Shown<'a> {
-    fn new(stop: &'a Stop) -> Self {
-        Self { stop, since: Instant::now(), bar: None }
-    }
-}
-
-impl Progress for Shown<'_> {
-    fn advanced(&mut self, done: u64, total: u64) -> ControlFlow<()> {
-        if self.stop.signal().is_some() {
-            return ControlFlow::Break(());
-        }
-        if self.bar.is_none() && self.since.elapsed() > PATIENCE && io::stderr().is_terminal() {
-            let style =
-                ProgressStyle::with_template("{bar:40} {percent} %, {bytes} of {total_bytes}, {eta} left");
-            let bar = ProgressBar::new(total).with_elapsed(self.since.elapsed());
-            self.bar = Some(style.map(|style| bar.clone().with_style(style)).unwrap_or(bar));
-        }
-        if let Some(bar) = &self.bar {
-            bar.set_position(done);
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-impl Drop for Shown<'_> {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod inherited;
 mod machine_config;
 mod os;
 mod probe;
+mod progress;
 mod signals;
 mod summary;
 mod values;
