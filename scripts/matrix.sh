@@ -10,7 +10,8 @@ timeout=${TIMEOUT:-120}
 logs=$root/cache/matrix
 mkdir -p "$logs"
 
-[ $# -gt 0 ] || set -- $(cd "$root/cache/guests" && echo *)
+# The Docker guest has tests of its own.
+[ $# -gt 0 ] || set -- $(cd "$root/cache/guests" && for guest in *; do case $guest in docker*) ;; *) echo "$guest" ;; esac; done)
 passed=0
 failed=0
 for guest in "$@"; do
