@@ -5,7 +5,7 @@ use iced_x86::{Code, Instruction, OpKind, Register};
 use super::context::field;
 use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, condition, group, opcode};
-use super::memory::{FETCH, HOST, Need, emit_tlb_entry};
+use super::memory::{FETCH, FETCH_HOST, Need, emit_tlb_entry};
 use super::registers::{Home, STACK_POINTER, home, spilled};
 use super::stubs::{context, emit_lookup, emit_pending};
 use super::unit::{Back, Builder, Emitted, Flags, Leave, Unsupported};
@@ -44,7 +44,7 @@ impl Builder<'_> {
         emit_tlb_entry(&mut self.e);
         self.e.memory(true, opcode::CMP, RAX, At::Base(RBP, FETCH));
         let unknown = self.e.branch_if(condition::NOT_EQUAL);
-        self.e.load(RAX, At::Base(RBP, HOST));
+        self.e.load(RAX, At::Base(RBP, FETCH_HOST));
         self.e.memory(true, opcode::CMP, RAX, At::Near(cache));
         let other = self.e.branch_if(condition::NOT_EQUAL);
         self.leaves.push(Leave::Find { branches: [Some(unknown), Some(other)], link: cache | 1, offset });

@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use super::context::{exit, field};
 use super::emitter::host::{RAX, RBP, RDI, RDX, RSI, RSP};
 use super::emitter::{At, Emitter, condition, group, opcode};
-use super::memory::{FETCH, HOST, emit_tlb_entry};
+use super::memory::{FETCH, FETCH_HOST, emit_tlb_entry};
 use super::registers::{HOMES, Home, spilled};
 use crate::cpu::Cpu;
 use crate::cpu::flags::Flags;
@@ -71,7 +71,7 @@ pub(super) fn emit_lookup(e: &mut Emitter, user: usize, commit: impl FnOnce(&mut
     e.memory(true, opcode::XOR, RAX, At::Base(RBP, FETCH));
     e.immediate(true, group::CMP, RAX, 0xfff);
     let unknown = e.branch_if(condition::ABOVE);
-    e.memory(true, opcode::ADD, RAX, At::Base(RBP, HOST));
+    e.memory(true, opcode::ADD, RAX, At::Base(RBP, FETCH_HOST));
     e.registers(false, opcode::LOAD, RBP, RAX);
     e.shift(false, group::SHR, RBP, 12);
     e.registers(false, opcode::XOR, RBP, RAX);
