@@ -8,7 +8,7 @@ use super::emitter::{At, condition, group, opcode};
 use super::memory::{FETCH, FETCH_HOST, Need, emit_tlb_entry};
 use super::registers::{Home, STACK_POINTER, home, spilled};
 use super::stubs::{context, emit_lookup, emit_pending};
-use super::unit::{Back, Builder, Emitted, Flags, Leave, Unsupported};
+use super::unit::{Back, Builder, Emitted, Flags, Leave, Lookup, Unsupported};
 use super::vector::Vectors;
 use crate::instructions::condition_code;
 
@@ -142,8 +142,7 @@ impl Builder<'_> {
             let pending = emit_pending(&mut self.e);
             self.branches.push(pending);
             let misses = emit_lookup(&mut self.e, self.user, |_| {});
-            self.branches.extend(misses);
-            self.end_slow(Vectors::default(), Back::End, true);
+            self.end_lookup(Lookup { misses, popped: 0 });
             return Ok(());
         }
         self.e.store(RAX, context(field::TARGET));
@@ -183,14 +182,14 @@ impl Builder<'_> {
         let commit =
             |e: &mut super::emitter::Emitter| e.immediate(true, group::ADD, STACK_POINTER, 8 + extra);
         let misses = emit_lookup(&mut self.e, self.user, commit);
-        self.branches.extend(misses);
-        self.end_slow(Vectors::default(), Back::End, true);
+        self.end_lookup(Lookup { misses, popped: 8 + extra });
         Ok(())
     }
 
-    /// PUSH of a register or immediate.
+    /// PUSH of a register, immediate or memory.
     pub(super) fn push(&mut self, insn: &Instruction) -> Emitted {
         let value = match insn.code() {
+            Code::Push_rm64 if insn.op0_kind() == OpKind::Memory => return self.push_memory(insn),
             Code::Push_r64 => None,
             Code::Pushq_imm8 | Code::Pushq_imm32 => Some(insn.immediate(0) as i32),
             _ => return Err(Unsupported),
@@ -213,9 +212,22 @@ impl Builder<'_> {
         Ok(())
     }
 
+    fn push_memory(&mut self, insn: &Instruction) -> Emitted {
+        self.clobber_flags();
+        self.fetch(insn)?;
+        self.e.store(RAX, context(field::TARGET));
+        self.e.lea(RAX, At::Base(STACK_POINTER, -8));
+        self.translate_address(STACK_WRITE);
+        self.e.load(RBP, context(field::TARGET));
+        self.e.store(RBP, At::Base(RAX, 0));
+        self.e.immediate(true, group::SUB, STACK_POINTER, 8);
+        self.resume_here(false);
+        Ok(())
+    }
+
     /// POP of a register.
     pub(super) fn pop(&mut self, insn: &Instruction) -> Emitted {
-        if insn.code() != Code::Pop_r64 || insn.op0_register() == Register::RSP {
+        if insn.code() != Code::Pop_r64 {
             return Err(Unsupported);
         }
         self.clobber_flags();
@@ -228,7 +240,9 @@ impl Builder<'_> {
                 self.e.store(RBP, spilled(index));
             }
         }
-        self.e.immediate(true, group::ADD, STACK_POINTER, 8);
+        if insn.op0_register() != Register::RSP {
+            self.e.immediate(true, group::ADD, STACK_POINTER, 8);
+        }
         self.resume_here(false);
         Ok(())
     }

@@ -19,9 +19,9 @@ const PAGE_BITS: u32 = 12;
 /// Offsets from a TLB entry for data, of fetches to the one for those.
 pub(super) const FETCH: i32 = (TLB_FETCH_OFFSET + std::mem::offset_of!(Entry, fetch)) as i32;
 pub(super) const FETCH_HOST: i32 = TLB_FETCH_OFFSET as i32 + HOST;
-const READ: i32 = std::mem::offset_of!(Entry, read) as i32;
-const WRITE: i32 = std::mem::offset_of!(Entry, write) as i32;
-const HOST: i32 = std::mem::offset_of!(Entry, host) as i32;
+pub(super) const READ: i32 = std::mem::offset_of!(Entry, read) as i32;
+pub(super) const WRITE: i32 = std::mem::offset_of!(Entry, write) as i32;
+pub(super) const HOST: i32 = std::mem::offset_of!(Entry, host) as i32;
 
 /// Puts the address of the TLB entry for data at the linear address in RAX into RBP; flags are lost.
 pub(super) fn emit_tlb_entry(e: &mut Emitter) {

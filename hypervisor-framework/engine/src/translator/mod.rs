@@ -11,6 +11,7 @@
 //! counts down a budget.
 #![allow(unsafe_code)] // runs generated code
 
+mod bits;
 mod branch;
 mod context;
 mod emitter;
@@ -19,6 +20,7 @@ mod native;
 mod region;
 mod registers;
 mod simd;
+mod strings;
 mod stubs;
 mod system;
 mod unit;
@@ -28,7 +30,7 @@ use iced_x86::Encoder;
 
 use crate::block::Op;
 use crate::cpu::control::Mode;
-use crate::cpu::{Cpu, TrapCause};
+use crate::cpu::Cpu;
 use context::{Context, Jump, Shadow, exit};
 use emitter::Emitter;
 use region::Region;
@@ -130,6 +132,8 @@ impl Translator {
             host_stack: 0,
             gone: 0,
             run_ops: context::run_ops,
+            refetch: context::refetch,
+            ends: [0; 2],
             mode: 0,
             shadow: Shadow::default(),
             shadow_at: 0,
@@ -230,9 +234,7 @@ impl Translator {
         let context = self.context();
         context.cpu = std::ptr::null_mut();
         cpu.flags.set_arithmetic(context::from_raw(context.flags));
-        // A software interrupt is an instruction that has completed.
-        let completed = outcome == exit::TRAP && matches!(cpu.cause, TrapCause::Software { .. });
-        if context.shadow_at == context.budget && !completed {
+        if context.shadow_at == context.budget {
             context.shadow.restore(cpu);
         }
         if context.gone >= MAX_GONE {

@@ -42,6 +42,8 @@ fn shape(insn: &Instruction) -> Option<Shape> {
         M::Imul | M::Mul => Shape::Accumulator,
         // Of registers it is rare, and the destination may be the accumulator itself.
         M::Cmpxchg if insn.op0_kind() == OpKind::Memory => Shape::Accumulator,
+        M::Cmpxchg8b => Shape::Accumulator,
+        M::Cmpxchg16b if std::arch::is_x86_feature_detected!("cmpxchg16b") => Shape::Accumulator,
         M::Bswap if insn.op0_register().size() != 2 => Shape::Writes,
         M::Bsf | M::Bsr | M::Tzcnt | M::Lzcnt if insn.op0_register().size() != 2 => Shape::Writes,
         M::Popcnt if std::arch::is_x86_feature_detected!("popcnt") => Shape::Writes,
@@ -145,6 +147,21 @@ impl Builder<'_> {
             }
             M::Div | M::Idiv => return self.divide(insn),
             M::Cli => return self.clear_interrupt_flag(),
+            M::Sti => return self.set_interrupt_flag(),
+            M::Cld => return self.direction_flag(false),
+            M::Std => return self.direction_flag(true),
+            M::Swapgs => return self.swap_gs(),
+            M::Rdfsbase | M::Rdgsbase | M::Wrfsbase | M::Wrgsbase => return self.segment_base(insn),
+            M::Mov if insn.op_kind(1) == OpKind::Register && insn.op1_register().is_cr() => {
+                return self.read_control(insn);
+            }
+            M::Mov if is_selector_read(insn) => return self.read_selector(insn),
+            M::Bt | M::Bts | M::Btr | M::Btc
+                if insn.op0_kind() == OpKind::Memory && insn.op1_kind() == OpKind::Register =>
+            {
+                return self.bit_string(insn);
+            }
+            _ if insn.is_string_instruction() => return self.string(insn),
             M::Pushfq => return self.push_flags(),
             M::Cbw | M::Cwde | M::Cdqe | M::Cwd | M::Cdq | M::Cqo => {
                 self.e.copy(RAX, ACCUMULATOR);
@@ -200,10 +217,11 @@ impl Builder<'_> {
         let memory = memory_operand(insn);
         if let Some(operand) = memory {
             let size = insn.memory_size().size() as u32;
-            let aligned = insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg;
+            let aligned =
+                insn.has_lock_prefix() || matches!(insn.mnemonic(), Mnemonic::Xchg | Mnemonic::Cmpxchg16b);
             let write =
                 operand == 0 && shape != Shape::Reads && insn.mnemonic() != Mnemonic::Mul && !is_imul(insn);
-            if !matches!(size, 1 | 2 | 4 | 8) {
+            if !matches!(size, 1 | 2 | 4 | 8) && insn.mnemonic() != Mnemonic::Cmpxchg16b {
                 return Err(Unsupported);
             }
             self.clobber_flags();
@@ -332,6 +350,11 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+fn is_selector_read(insn: &Instruction) -> bool {
+    let register = |i| insn.op_kind(i) == OpKind::Register;
+    register(0) && register(1) && insn.op0_register().is_gpr() && insn.op1_register().is_segment_register()
 }
 
 fn is_imul(insn: &Instruction) -> bool {

@@ -1,13 +1,14 @@
 //! One block's host code: the walk over its instructions, flags, calls of the interpreter.
 
-use iced_x86::{Encoder, Instruction, RflagsBits};
+use iced_x86::{Encoder, FlowControl, Instruction, RflagsBits};
 
 use super::context::{Unit, field, packed};
 use super::emitter::host::{RAX, RBP};
-use super::emitter::{At, Emitter, condition, group};
+use super::emitter::{At, Emitter, condition, group, opcode};
+use super::registers::STACK_POINTER;
 use super::stubs::{Stubs, context};
 use super::vector::Vectors;
-use crate::block::Op;
+use crate::block::{Flow, Op};
 
 /// The six arithmetic flags.
 pub(super) const ARITHMETIC: u32 =
@@ -48,6 +49,16 @@ struct Slow {
     sync: bool,
     vectors: Vectors,
     back: Back,
+    lookup: Option<Lookup>,
+}
+
+/// A look-up of an indirect branch's target, in the context, that may be repeated out of line.
+#[derive(Clone, Copy)]
+pub(super) struct Lookup {
+    /// Its branches.
+    pub(super) misses: [usize; 2],
+    /// Bytes that the branch takes off the guest's stack.
+    pub(super) popped: i32,
 }
 
 /// A way out of a block, out of line.
@@ -229,6 +240,9 @@ impl<'a> Builder<'a> {
             let last = first >= ops.len();
             if count == 0 || self.try_native(&insn) {
                 if last {
+                    if count != 0 && insn.flow_control() == FlowControl::Next {
+                        self.leave_behind(decoder.ip());
+                    }
                     return;
                 }
                 continue;
@@ -242,16 +256,27 @@ impl<'a> Builder<'a> {
             if last {
                 let Some((from, held, _)) = self.deferred.take() else { return };
                 self.call((from, held), true);
-                self.e.jump(self.stubs.after[self.user]);
+                let after = self.stubs.after[self.user];
+                if matches!(insn.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch) {
+                    self.e.memory_immediate(false, group::CMP, context(field::EXIT), Flow::Fall as i8);
+                    self.e.jump_if(condition::NOT_EQUAL, after);
+                    self.leave_behind(decoder.ip());
+                } else {
+                    self.e.jump(after);
+                }
                 return;
             }
         }
-        // The block goes on behind its last instruction.
         self.flush_deferred();
+        self.leave_behind(decoder.ip());
+    }
+
+    /// The block goes on behind its last instruction.
+    fn leave_behind(&mut self, next: u64) {
         self.save_flags();
         self.write_back_vectors();
         // A block is too short for this to fail.
-        let _ = self.exit(decoder.ip() as i64, false);
+        let _ = self.exit(next as i64, false);
     }
 
     /// Emits an instruction as host code, if it can be.
@@ -300,7 +325,7 @@ impl<'a> Builder<'a> {
         if self.flags == Flags::Host {
             // lahf; seto al; mov [flags], ax
             self.e.raw(&[0x9f, 0x0f, 0x90, 0xc0, 0x66]);
-            self.e.memory(false, super::emitter::opcode::STORE, RAX, context(field::FLAGS));
+            self.e.memory(false, opcode::STORE, RAX, context(field::FLAGS));
             self.flags = Flags::Both;
         }
     }
@@ -327,17 +352,36 @@ impl<'a> Builder<'a> {
 
     /// Ends an instruction that may have branched to its slow path: the interpreter executes it there.
     pub(super) fn end_slow(&mut self, vectors: Vectors, back: Back, sync: bool) {
-        if self.branches.is_empty() {
-            return;
+        if !self.branches.is_empty() {
+            self.push_slow(vectors, back, sync, None);
         }
+    }
+
+    fn push_slow(&mut self, vectors: Vectors, back: Back, sync: bool, lookup: Option<Lookup>) {
         let branches = (self.landings.len(), self.branches.len());
         self.landings.append(&mut self.branches);
-        self.slow.push(Slow { branches, ops: self.ops, sync, vectors, back });
+        self.slow.push(Slow { branches, ops: self.ops, sync, vectors, back, lookup });
+    }
+
+    /// Ends an indirect branch.
+    pub(super) fn end_lookup(&mut self, lookup: Lookup) {
+        self.push_slow(Vectors::default(), Back::End, true, Some(lookup));
     }
 
     fn out_of_line(&mut self) {
         let (slows, leaves) = (std::mem::take(&mut self.slow), std::mem::take(&mut self.leaves));
         for slow in &slows {
+            if let Some(Lookup { misses, popped }) = slow.lookup {
+                misses.into_iter().for_each(|branch| self.land(branch));
+                self.e.store_immediate(true, context(field::LINK), 0);
+                self.e.call(self.stubs.refetch);
+                self.e.registers(true, opcode::TEST, RAX, RAX);
+                let unknown = self.e.branch_if(condition::EQUAL);
+                self.e.lea(STACK_POINTER, At::Base(STACK_POINTER, popped));
+                // jmp rax
+                self.e.raw(&[0xff, 0xe0]);
+                self.e.land(unknown);
+            }
             for branch in self.landings.iter().skip(slow.branches.0).take(slow.branches.1) {
                 self.cold.land_at(*branch, self.e.address_here());
             }
@@ -364,8 +408,15 @@ impl<'a> Builder<'a> {
                     branches.into_iter().flatten().for_each(|branch| self.land(branch));
                     self.e.lea(RAX, At::Near(link));
                     self.e.store(RAX, context(field::LINK));
-                    self.e.store_immediate(false, context(field::OFFSET), offset);
-                    self.e.jump(self.stubs.find);
+                    if link & 1 == 0 {
+                        self.e.store_immediate(false, context(field::OFFSET), offset);
+                        self.e.jump(self.stubs.find);
+                    } else {
+                        self.e.load(RAX, context(field::PAGE));
+                        self.e.lea(RAX, At::Base(RAX, offset));
+                        self.e.store(RAX, context(field::TARGET));
+                        self.e.jump(self.stubs.refind[self.user]);
+                    }
                 }
                 Leave::Look { branch, offset } => {
                     self.land(branch);
