@@ -4,7 +4,7 @@
 use std::mem::offset_of;
 use std::sync::atomic::AtomicU32;
 
-use super::stubs::jump_index;
+use super::stubs::{jump_index, second_way};
 use crate::block::{Flow, Op, instructions_before};
 use crate::cpu::control::Mode;
 use crate::cpu::flags::bit;
@@ -232,11 +232,10 @@ pub(super) extern "sysv64" fn refetch(context: &mut Context) -> u64 {
     let known = cpu.mmu.lookup_fetch(target).or_else(|| cpu.mmu.refill(target, Access::Fetch));
     let Some(host) = known.map(|host| host as u64) else { return 0 };
     let user = usize::from(context.mode & Mode::USER != 0);
+    let index = jump_index(host);
     // SAFETY: each table has an entry for every index.
-    let jump = unsafe { *context.jumps[user].add(jump_index(host)) };
-    if jump.host != host {
-        return 0;
-    }
+    let ways = [index, second_way(index)].map(|index| unsafe { *context.jumps[user].add(index) });
+    let Some(jump) = ways.into_iter().find(|jump| jump.host == host) else { return 0 };
     if context.link & 1 != 0 {
         let cache = (context.link & !1) as *mut [u64; 2];
         // SAFETY: the two slots of the inline cache through which this was reached; only this thread uses them.

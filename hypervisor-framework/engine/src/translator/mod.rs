@@ -112,7 +112,7 @@ impl Translator {
         let mut e = Emitter::new(region.code_address());
         let stubs = stubs::emit(&mut e);
         region.write_code(e.address, &e.bytes)?;
-        let mut jumps = [(); 2].map(|()| vec![Jump::NONE; 1 << JUMP_BITS].into_boxed_slice());
+        let mut jumps = [(); 2].map(|()| vec![Jump::NONE; 2 << JUMP_BITS].into_boxed_slice());
         let context = region.top_of_stack::<Context>();
         let value = Context {
             cpu: std::ptr::null_mut(),
@@ -268,8 +268,15 @@ impl Translator {
 
     /// Remembers which code stands for the guest's at a host address, for indirect branches.
     pub(crate) fn remember(&mut self, code: Code, host: usize, user: bool) {
-        if let Some(entry) = self.jumps[usize::from(user)].get_mut(stubs::jump_index(host as u64)) {
-            *entry = Jump { host: host as u64, code: code.entry };
+        let jump = Jump { host: host as u64, code: code.entry };
+        let table = &mut self.jumps[usize::from(user)];
+        let index = stubs::jump_index(jump.host);
+        let Some(first) = table.get_mut(index) else { return };
+        let old = std::mem::replace(first, jump);
+        if old.host != jump.host
+            && let Some(second) = table.get_mut(stubs::second_way(index))
+        {
+            *second = old;
         }
     }
 

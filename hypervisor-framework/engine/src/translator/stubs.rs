@@ -13,7 +13,7 @@ use crate::cpu::flags::Flags;
 use crate::cpu::{Cpu, Msrs};
 use crate::intercept::Intercepts;
 
-/// log2 of the entries of a jump table.
+/// log2 of the entries of a jump table's first half.
 pub(super) const JUMP_BITS: u32 = 14;
 /// log2 of the bytes of an entry.
 const ENTRY_BITS: u8 = 4;
@@ -76,6 +76,11 @@ fn register(number: usize) -> At {
 /// The index of a host address in a jump table.
 pub(super) fn jump_index(host: u64) -> usize {
     ((host ^ host >> 12) & ((1 << JUMP_BITS) - 1)) as usize
+}
+
+/// Where what is driven out of a place in a jump table goes: its second half is for that.
+pub(super) fn second_way(index: usize) -> usize {
+    index + (1 << JUMP_BITS)
 }
 
 /// Goes to the block at RAX if a jump table knows it; answers the branches taken if not, behind which RAX and RBP are
