@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::block::{Block, BlockCache, BlockId, Flow, MAX_INSTRUCTIONS, NO_BLOCK, build, instructions_before};
+use crate::block::{
+    Block, BlockCache, BlockId, Flow, MAX_INSTRUCTIONS, NO_BLOCK, build, instructions_before,
+};
 use crate::cpu::control::Mode;
 use crate::cpu::flags::bit;
 use crate::cpu::{Cpu, Interruptibility, Trap, slot};

@@ -32,6 +32,7 @@ impl Builder<'_> {
             Home::Spilled(index) => Ok(spilled(index)),
         };
         let log2 = if wide { 6 } else { 5 };
+        self.save_flags();
         self.clobber_flags();
         self.linear(insn)?;
         // The element: the number, signed, over the bits of one. MOV or MOVSXD.

@@ -16,6 +16,9 @@ const PAGE_SIZE: i64 = 4096;
 pub(super) const STACK_READ: Need = Need { write: false, size: 8, aligned: false };
 pub(super) const STACK_WRITE: Need = Need { write: true, size: 8, aligned: false };
 
+/// Of the conditions that ask for some flags to be set, by code / 2: the byte of the context's flags, and the bits.
+const STORED: [(i32, u8); 6] = [(0, 1), (1, 1), (1, 0x40), (1, 0x41), (1, 0x80), (1, 4)];
+
 impl Builder<'_> {
     /// Leaves for the instruction at `distance` from the block's start. Flags and vectors are where they belong. `back`
     /// is set where the way may be part of a loop within the page.
@@ -69,9 +72,20 @@ impl Builder<'_> {
             return Err(Unsupported);
         }
         let condition = condition_code(insn).ok_or(Unsupported)?;
-        self.load_flags();
-        self.before_branch();
-        let taken = self.e.branch_if(condition);
+        let taken = match (self.flags, STORED.get(usize::from(condition >> 1))) {
+            (Flags::Memory, Some((byte, mask))) => {
+                self.before_branch();
+                // test byte [flags], mask
+                self.e.memory_with(false, &[0xf6], 0, context(field::FLAGS + byte), 1);
+                self.e.byte(*mask);
+                self.e.branch_if(condition::NOT_EQUAL ^ condition & 1)
+            }
+            _ => {
+                self.load_flags();
+                self.before_branch();
+                self.e.branch_if(condition)
+            }
+        };
         let next = insn.next_ip() as i64;
         let target = insn.near_branch_target() as i64;
         self.exit(next, false)?;

@@ -193,6 +193,13 @@ impl Emitter {
         }
     }
 
+    /// `test reg, imm`.
+    pub(super) fn test_immediate(&mut self, wide: bool, reg: u8, value: i32) {
+        self.rex(wide, 0, 0, reg);
+        self.raw(&[0xf7, 0xc0 | reg & 7]);
+        self.imm32(value);
+    }
+
     /// `op dword/qword [at], imm8`.
     pub(super) fn memory_immediate(&mut self, wide: bool, group: u8, at: At, value: i8) {
         self.memory_with(wide, &[0x83], group, at, 1);

@@ -15,10 +15,12 @@ mod bits;
 mod branch;
 mod context;
 mod emitter;
+mod lazy;
 mod memory;
 mod native;
 mod region;
 mod registers;
+mod runs;
 mod simd;
 mod strings;
 mod stubs;
@@ -26,11 +28,11 @@ mod system;
 mod unit;
 mod vector;
 
-use iced_x86::Encoder;
+use iced_x86::{Encoder, InstructionInfoFactory};
 
 use crate::block::Op;
-use crate::cpu::control::Mode;
 use crate::cpu::Cpu;
+use crate::cpu::control::Mode;
 use context::{Context, Jump, Shadow, exit};
 use emitter::Emitter;
 use region::Region;
@@ -88,6 +90,7 @@ pub(crate) struct Translator {
     slot: u64,
     caches: Vec<u64>,
     encoder: Encoder,
+    info: InstructionInfoFactory,
     buffers: Buffers,
     /// Counts flushes of all code: older links are void.
     epoch: u64,
@@ -144,7 +147,7 @@ impl Translator {
         // Both parts grow alike.
         let middle = (region.code_address() + region.code_size() as u64 / 2).next_multiple_of(64);
         let slot = region.slots().start;
-        let (encoder, caches) = (Encoder::new(64), Vec::new());
+        let (encoder, info, caches) = (Encoder::new(64), InstructionInfoFactory::new(), Vec::new());
         Some(Self {
             region,
             context,
@@ -157,6 +160,7 @@ impl Translator {
             slot,
             caches,
             encoder,
+            info,
             buffers: Buffers::default(),
             epoch: 0,
         })
@@ -191,8 +195,8 @@ impl Translator {
         }
         let source = Source { ops, bytes, offset, user: mode.has(Mode::USER) };
         let buffers = std::mem::take(&mut self.buffers);
-        let builder =
-            Builder::new((self.next, self.cold), self.slot, &mut self.encoder, &self.stubs, source, buffers);
+        let tools = (&mut self.encoder, &mut self.info);
+        let builder = Builder::new((self.next, self.cold), self.slot, tools, &self.stubs, source, buffers);
         let made = builder.build(instructions);
         self.buffers = made.buffers;
         let buffers = &self.buffers;

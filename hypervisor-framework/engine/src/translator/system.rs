@@ -224,6 +224,7 @@ impl Builder<'_> {
 
     /// PUSHFQ; there is no virtual-8086 mode in 64-bit code.
     pub(super) fn push_flags(&mut self) -> Emitted {
+        self.save_flags();
         self.clobber_flags();
         // From LAHF and SETO to their places.
         self.e.memory(false, &[0x0f, 0xb7], RAX, context(field::FLAGS));

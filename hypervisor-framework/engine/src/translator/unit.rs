@@ -1,10 +1,11 @@
 //! One block's host code: the walk over its instructions, flags, calls of the interpreter.
 
-use iced_x86::{Encoder, FlowControl, Instruction, RflagsBits};
+use iced_x86::{Encoder, FlowControl, Instruction, InstructionInfoFactory, RflagsBits};
 
 use super::context::{Unit, field, packed};
 use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, Emitter, condition, group, opcode};
+use super::lazy::{Effect, Origin, effect};
 use super::registers::STACK_POINTER;
 use super::stubs::{Stubs, context};
 use super::vector::Vectors;
@@ -30,6 +31,37 @@ pub(super) enum Flags {
     /// In the host's flags only.
     Host,
     Both,
+    /// Nowhere; they follow from [`Builder::origin`].
+    Lazy,
+    /// Nowhere; nobody will look.
+    Dead,
+}
+
+/// An instruction of the block.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    pub(super) insn: Instruction,
+    /// Its micro-ops: first, count.
+    pub(super) ops: (usize, usize),
+    pub(super) effect: Effect,
+}
+
+/// See [`Builder::save_state`].
+pub(super) struct Saved {
+    code: usize,
+    flags: (Flags, Option<Origin>, usize),
+    vectors: Vectors,
+    deferred: Option<(usize, usize, bool)>,
+    leaves: usize,
+    slow: usize,
+    slots: (u64, usize, usize),
+}
+
+/// Stores the host's flags in the context; RAX is lost.
+fn emit_save_flags(e: &mut Emitter) {
+    // lahf; seto al; mov [flags], ax
+    e.raw(&[0x9f, 0x0f, 0x90, 0xc0, 0x66]);
+    e.memory(false, opcode::STORE, RAX, context(field::FLAGS));
 }
 
 /// What a call of the interpreter out of line comes back to.
@@ -50,6 +82,8 @@ struct Slow {
     vectors: Vectors,
     back: Back,
     lookup: Option<Lookup>,
+    /// Where the flags come from that nobody has stored.
+    entry: Option<Origin>,
 }
 
 /// A look-up of an indirect branch's target, in the context, that may be repeated out of line.
@@ -87,6 +121,7 @@ pub(super) struct Buffers {
     pub(super) bytes: Vec<u8>,
     /// The code out of line.
     pub(super) cold: Vec<u8>,
+    steps: Vec<Step>,
     branches: Vec<usize>,
     landings: Vec<usize>,
     slow: Vec<Slow>,
@@ -99,6 +134,7 @@ pub(super) struct Buffers {
 
 impl Buffers {
     fn clear(&mut self) {
+        self.steps.clear();
         self.bytes.clear();
         self.cold.clear();
         self.branches.clear();
@@ -121,7 +157,18 @@ pub(super) struct Builder<'a> {
     /// 0 supervisor, 1 user.
     pub(super) user: usize,
     pub(super) flags: Flags,
+    /// Where the flags come from, and the step that wrote them.
+    pub(super) origin: Option<Origin>,
+    pub(super) origin_at: usize,
+    /// Where those come from that the current step found stored nowhere.
+    pub(super) entry: Option<Origin>,
     pub(super) vectors: Vectors,
+    pub(super) steps: Vec<Step>,
+    /// The current step.
+    pub(super) at: usize,
+    /// No run begins before this step.
+    pub(super) no_run_before: usize,
+    pub(super) info: &'a mut InstructionInfoFactory,
     /// Branches to the current instruction's slow path.
     pub(super) branches: Vec<usize>,
     /// The micro-ops of the current instruction: first, count.
@@ -152,13 +199,14 @@ impl<'a> Builder<'a> {
     pub(super) fn new(
         (address, cold): (u64, u64),
         slot: u64,
-        encoder: &'a mut Encoder,
+        (encoder, info): (&'a mut Encoder, &'a mut InstructionInfoFactory),
         stubs: &'a Stubs,
         source: Source<'a>,
         mut buffers: Buffers,
     ) -> Self {
         buffers.clear();
-        let Buffers { bytes, cold: cold_bytes, branches, landings, slow, leaves, slots, caches } = buffers;
+        let Buffers { bytes, cold: cold_bytes, steps, branches, landings, slow, leaves, slots, caches } =
+            buffers;
         Self {
             e: Emitter { bytes, address },
             cold: Emitter { bytes: cold_bytes, address: cold },
@@ -167,7 +215,14 @@ impl<'a> Builder<'a> {
             source,
             user: usize::from(source.user),
             flags: Flags::Memory,
+            origin: None,
+            origin_at: 0,
+            entry: None,
             vectors: Vectors::default(),
+            steps,
+            at: 0,
+            no_run_before: 0,
+            info,
             branches,
             ops: (0, 0),
             landings,
@@ -214,9 +269,10 @@ impl<'a> Builder<'a> {
         while !self.e.here().is_multiple_of(align_of::<Unit>()) {
             self.e.byte(0xcc);
         }
-        let Self { e: cold, cold: e, branches, landings, slow, leaves, slots, caches, .. } = self;
+        let Self { e: cold, cold: e, steps, branches, landings, slow, leaves, slots, caches, .. } = self;
         let (bytes, cold) = (e.bytes, cold.bytes);
-        Made { buffers: Buffers { bytes, cold, branches, landings, slow, leaves, slots, caches }, gone }
+        let buffers = Buffers { bytes, cold, steps, branches, landings, slow, leaves, slots, caches };
+        Made { buffers, gone }
     }
 
     /// Makes a branch of the block's code lead here, out of line.
@@ -225,23 +281,36 @@ impl<'a> Builder<'a> {
         self.cold.land_at(branch, here);
     }
 
-    fn instructions(&mut self, instructions: u32) {
+    fn decode(&mut self, instructions: u32) {
         let mut decoder =
             iced_x86::Decoder::with_ip(64, self.source.bytes, 0, iced_x86::DecoderOptions::NONE);
-        let mut insn = Instruction::default();
         let mut first = 0;
         for _ in 0..instructions {
-            let start = decoder.ip() as u8;
-            decoder.decode_out(&mut insn);
-            let ops = self.source.ops;
-            let count = ops.iter().skip(first).take_while(|op| op.start == start && op.len != 0).count();
-            self.ops = (first, count);
+            let insn = decoder.decode();
+            let start = insn.ip() as u8;
+            let ops = self.source.ops.iter().skip(first);
+            let count = ops.take_while(|op| op.start == start && op.len != 0).count();
+            self.steps.push(Step { insn, ops: (first, count), effect: effect(&insn) });
             first += count;
-            let last = first >= ops.len();
+        }
+    }
+
+    fn instructions(&mut self, instructions: u32) {
+        self.decode(instructions);
+        let mut at = 0;
+        while let Some(&Step { insn, ops, .. }) = self.steps.get(at) {
+            if let Some(behind) = self.try_run(at) {
+                at = behind;
+                continue;
+            }
+            (self.at, self.ops) = (at, ops);
+            at += 1;
+            let count = ops.1;
+            let last = ops.0 + count >= self.source.ops.len();
             if count == 0 || self.try_native(&insn) {
                 if last {
                     if count != 0 && insn.flow_control() == FlowControl::Next {
-                        self.leave_behind(decoder.ip());
+                        self.leave_behind(insn.next_ip());
                     }
                     return;
                 }
@@ -260,7 +329,7 @@ impl<'a> Builder<'a> {
                 if matches!(insn.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch) {
                     self.e.memory_immediate(false, group::CMP, context(field::EXIT), Flow::Fall as i8);
                     self.e.jump_if(condition::NOT_EQUAL, after);
-                    self.leave_behind(decoder.ip());
+                    self.leave_behind(insn.next_ip());
                 } else {
                     self.e.jump(after);
                 }
@@ -268,7 +337,8 @@ impl<'a> Builder<'a> {
             }
         }
         self.flush_deferred();
-        self.leave_behind(decoder.ip());
+        let next = self.steps.last().map_or(0, |step| step.insn.next_ip());
+        self.leave_behind(next);
     }
 
     /// The block goes on behind its last instruction.
@@ -279,27 +349,45 @@ impl<'a> Builder<'a> {
         let _ = self.exit(next as i64, false);
     }
 
+    /// What an attempt to emit may change, for [`Self::restore_state`].
+    pub(super) fn save_state(&self) -> Saved {
+        Saved {
+            code: self.e.here(),
+            flags: (self.flags, self.origin, self.origin_at),
+            vectors: self.vectors,
+            deferred: self.deferred,
+            leaves: self.leaves.len(),
+            slow: self.slow.len(),
+            slots: (self.slot, self.slots.len(), self.caches.len()),
+        }
+    }
+
+    pub(super) fn restore_state(&mut self, saved: &Saved) {
+        self.e.bytes.truncate(saved.code);
+        (self.flags, self.origin, self.origin_at) = saved.flags;
+        (self.vectors, self.deferred) = (saved.vectors, saved.deferred);
+        self.leaves.truncate(saved.leaves);
+        self.slow.truncate(saved.slow);
+        self.slot = saved.slots.0;
+        self.slots.truncate(saved.slots.1);
+        self.caches.truncate(saved.slots.2);
+    }
+
     /// Emits an instruction as host code, if it can be.
     fn try_native(&mut self, insn: &Instruction) -> bool {
-        let before =
-            (self.e.here(), self.flags, self.vectors, self.deferred, self.leaves.len(), self.slow.len());
-        let slots = (self.slot, self.slots.len(), self.caches.len());
+        let saved = self.save_state();
         self.flush_deferred();
         self.branches.clear();
+        self.before_step();
         if self.native(insn).is_ok() {
+            self.behind_step();
             return true;
         }
-        self.e.bytes.truncate(before.0);
-        (self.flags, self.vectors, self.deferred) = (before.1, before.2, before.3);
-        self.leaves.truncate(before.4);
-        self.slow.truncate(before.5);
-        self.slot = slots.0;
-        self.slots.truncate(slots.1);
-        self.caches.truncate(slots.2);
+        self.restore_state(&saved);
         false
     }
 
-    fn flush_deferred(&mut self) {
+    pub(super) fn flush_deferred(&mut self) {
         if let Some((first, count, sync)) = self.deferred.take() {
             self.call((first, count), sync);
         }
@@ -310,7 +398,7 @@ impl<'a> Builder<'a> {
         self.save_flags();
         self.write_back_vectors();
         self.emit_call(ops, sync);
-        self.flags = Flags::Memory;
+        (self.flags, self.origin) = (Flags::Memory, None);
         self.vectors = Vectors::default();
     }
 
@@ -322,26 +410,71 @@ impl<'a> Builder<'a> {
 
     /// Makes sure that the context has the flags.
     pub(super) fn save_flags(&mut self) {
+        if let (Flags::Lazy, Some(origin)) = (self.flags, &self.origin) {
+            origin.emit(&mut self.e);
+            self.flags = Flags::Host;
+        }
         if self.flags == Flags::Host {
-            // lahf; seto al; mov [flags], ax
-            self.e.raw(&[0x9f, 0x0f, 0x90, 0xc0, 0x66]);
-            self.e.memory(false, opcode::STORE, RAX, context(field::FLAGS));
+            emit_save_flags(&mut self.e);
             self.flags = Flags::Both;
         }
     }
 
     /// Before the host's flags are overwritten by something that is not the guest's.
     pub(super) fn clobber_flags(&mut self) {
-        self.save_flags();
-        self.flags = Flags::Memory;
+        let lazy = match self.flags {
+            Flags::Host => self.may_be_lazy(self.at),
+            Flags::Lazy => true,
+            _ => false,
+        };
+        self.forget_host_flags(lazy);
+    }
+
+    /// As [`Self::clobber_flags`]; if they are to be `lazy`, nothing is stored.
+    pub(super) fn forget_host_flags(&mut self, lazy: bool) {
+        if !lazy {
+            self.save_flags();
+        }
+        self.flags = match self.flags {
+            Flags::Host | Flags::Lazy => Flags::Lazy,
+            Flags::Both | Flags::Memory => Flags::Memory,
+            Flags::Dead => Flags::Dead,
+        };
+        self.entry = self.origin.filter(|_| self.flags == Flags::Lazy);
+    }
+
+    /// The current step has written the host's flags.
+    pub(super) fn set_host_flags(&mut self, origin: Option<Origin>) {
+        (self.flags, self.origin, self.origin_at) = (Flags::Host, origin, self.at);
+    }
+
+    /// Does the host have the flags?
+    pub(super) fn host_has_flags(&self) -> bool {
+        matches!(self.flags, Flags::Host | Flags::Both)
     }
 
     /// Loads the host's flags; RAX is lost.
     pub(super) fn load_flags(&mut self) {
-        if self.flags == Flags::Memory {
-            self.emit_load_flags();
-            self.flags = Flags::Both;
+        match (self.flags, &self.origin) {
+            (Flags::Memory, _) => {
+                self.emit_load_flags();
+                self.flags = Flags::Both;
+            }
+            (Flags::Lazy, Some(origin)) => {
+                origin.emit(&mut self.e);
+                self.flags = Flags::Host;
+            }
+            _ => {}
         }
+    }
+
+    /// Loads CF of the flags in the context; the host's others are nothing.
+    pub(super) fn load_carry(&mut self) {
+        // bt word [flags], 8: as wide as what was stored, which the host then forwards.
+        self.e.byte(0x66);
+        self.e.memory_with(false, &[0x0f, 0xba], 4, context(field::FLAGS), 1);
+        self.e.byte(8);
+        (self.flags, self.origin) = (Flags::Host, None);
     }
 
     fn emit_load_flags(&mut self) {
@@ -360,7 +493,7 @@ impl<'a> Builder<'a> {
     fn push_slow(&mut self, vectors: Vectors, back: Back, sync: bool, lookup: Option<Lookup>) {
         let branches = (self.landings.len(), self.branches.len());
         self.landings.append(&mut self.branches);
-        self.slow.push(Slow { branches, ops: self.ops, sync, vectors, back, lookup });
+        self.slow.push(Slow { branches, ops: self.ops, sync, vectors, back, lookup, entry: self.entry });
     }
 
     /// Ends an indirect branch.
@@ -384,6 +517,10 @@ impl<'a> Builder<'a> {
             }
             for branch in self.landings.iter().skip(slow.branches.0).take(slow.branches.1) {
                 self.cold.land_at(*branch, self.e.address_here());
+            }
+            if let Some(origin) = &slow.entry {
+                origin.emit(&mut self.e);
+                emit_save_flags(&mut self.e);
             }
             self.vectors = slow.vectors;
             self.write_back_vectors();
