@@ -7,8 +7,9 @@ use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, group, opcode};
 use super::memory::Need;
 use super::registers::{Home, home, spilled};
+use super::slow::Back;
 use super::stubs::context;
-use super::unit::{Back, Builder, Emitted, Unsupported};
+use super::unit::{Builder, Emitted, Unsupported};
 
 /// CF in the byte of the context's flags that LAHF gives.
 const CARRY: i32 = field::FLAGS + 1;

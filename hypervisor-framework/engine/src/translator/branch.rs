@@ -5,10 +5,12 @@ use iced_x86::{Code, Instruction, OpKind, Register};
 use super::context::field;
 use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, condition, group, opcode};
+use super::flags::Flags;
 use super::memory::{FETCH, FETCH_HOST, Need, emit_tlb_entry};
 use super::registers::{Home, STACK_POINTER, home, spilled};
+use super::slow::{Back, Leave, Lookup};
 use super::stubs::{context, emit_lookup, emit_pending};
-use super::unit::{Back, Builder, Emitted, Flags, Leave, Lookup, Unsupported};
+use super::unit::{Builder, Emitted, Unsupported};
 use super::vector::Vectors;
 use crate::instructions::condition_code;
 

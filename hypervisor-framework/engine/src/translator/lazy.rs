@@ -4,10 +4,11 @@ use iced_x86::{Instruction, Mnemonic, OpAccess, OpKind, Register};
 
 use super::emitter::host::RAX;
 use super::emitter::{Emitter, group, opcode};
+use super::flags::Flags;
 use super::memory::is_wide;
 use super::native::may_be_zero;
 use super::registers::{Home, home, spilled};
-use super::unit::{Builder, Flags};
+use super::unit::Builder;
 
 /// What an instruction is for those who look ahead. What is named here is always emitted as host code, and touches no
 /// memory.

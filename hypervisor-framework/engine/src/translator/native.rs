@@ -4,10 +4,12 @@ use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpKind, Register, Rfl
 
 use super::emitter::host::{RAX, RBP};
 use super::emitter::opcode;
+use super::flags::Flags;
 use super::lazy::Origin;
 use super::memory::Need;
 use super::registers::{ACCUMULATOR, Home, home, sized, spilled, spilled_offset};
-use super::unit::{ARITHMETIC, Back, Builder, Emitted, Flags, Unsupported};
+use super::slow::Back;
+use super::unit::{ARITHMETIC, Builder, Emitted, Unsupported};
 
 /// What an instruction does to its operands.
 #[derive(Clone, Copy, PartialEq, Eq)]

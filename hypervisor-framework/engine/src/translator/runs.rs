@@ -7,11 +7,13 @@ use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 
 use super::emitter::At;
 use super::emitter::host::{RAX, RBP};
+use super::flags::Flags;
 use super::lazy::{Effect, Origin};
 use super::memory::{Need, is_wide};
 use super::native::{Shape, general_form, is_move, memory_operand, read_spilled, replace_memory, shape};
 use super::registers::{Home, STACK_POINTER, home, spilled};
-use super::unit::{Back, Builder, Emitted, Flags, Step, Unsupported};
+use super::slow::Back;
+use super::unit::{Builder, Emitted, Step, Unsupported};
 
 /// Most bytes that a run spans: the more, the more often a page border lies between.
 const MAX_SPAN: i32 = 128;

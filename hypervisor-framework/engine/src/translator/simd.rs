@@ -6,7 +6,8 @@ use super::emitter::host::RAX;
 use super::memory::Need;
 use super::native::{memory_operand, replace_memory};
 use super::registers::{Home, home, sized};
-use super::unit::{ARITHMETIC, Back, Builder, Emitted, Unsupported};
+use super::slow::Back;
+use super::unit::{ARITHMETIC, Builder, Emitted, Unsupported};
 
 /// What the host must have; SSE2 is part of x86-64.
 fn host_has(insn: &Instruction) -> bool {

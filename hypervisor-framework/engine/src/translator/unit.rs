@@ -1,12 +1,13 @@
-//! One block's host code: the walk over its instructions, flags, calls of the interpreter.
+//! One block's host code: the walk over its instructions, calls of the interpreter.
 
 use iced_x86::{Encoder, FlowControl, Instruction, InstructionInfoFactory, RflagsBits};
 
 use super::context::{Unit, field, packed};
 use super::emitter::host::{RAX, RBP};
-use super::emitter::{At, Emitter, condition, group, opcode};
+use super::emitter::{At, Emitter, condition, group};
+use super::flags::Flags;
 use super::lazy::{Effect, Origin, effect};
-use super::registers::STACK_POINTER;
+use super::slow::{Leave, Slow};
 use super::stubs::{Stubs, context};
 use super::vector::Vectors;
 use crate::block::{Flow, Op};
@@ -22,20 +23,6 @@ const ALIGNMENT: usize = 16;
 pub(super) struct Unsupported;
 
 pub(super) type Emitted = Result<(), Unsupported>;
-
-/// Where the guest's arithmetic flags are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flags {
-    /// In the context only.
-    Memory,
-    /// In the host's flags only.
-    Host,
-    Both,
-    /// Nowhere; they follow from [`Builder::origin`].
-    Lazy,
-    /// Nowhere; nobody will look.
-    Dead,
-}
 
 /// An instruction of the block.
 #[derive(Clone, Copy)]
@@ -55,54 +42,6 @@ pub(super) struct Saved {
     leaves: usize,
     slow: usize,
     slots: (u64, usize, usize),
-}
-
-/// Stores the host's flags in the context; RAX is lost.
-fn emit_save_flags(e: &mut Emitter) {
-    // lahf; seto al; mov [flags], ax
-    e.raw(&[0x9f, 0x0f, 0x90, 0xc0, 0x66]);
-    e.memory(false, opcode::STORE, RAX, context(field::FLAGS));
-}
-
-/// What a call of the interpreter out of line comes back to.
-#[derive(Clone, Copy)]
-pub(super) enum Back {
-    /// An offset in the block; with the host's flags loaded.
-    Resume { at: usize, flags: bool },
-    /// The block ends with it.
-    End,
-}
-
-/// A call of the interpreter out of line: for accesses the TLB does not know.
-struct Slow {
-    /// Its branches in [`Builder::landings`]: first, count.
-    branches: (usize, usize),
-    ops: (usize, usize),
-    sync: bool,
-    vectors: Vectors,
-    back: Back,
-    lookup: Option<Lookup>,
-    /// Where the flags come from that nobody has stored.
-    entry: Option<Origin>,
-}
-
-/// A look-up of an indirect branch's target, in the context, that may be repeated out of line.
-#[derive(Clone, Copy)]
-pub(super) struct Lookup {
-    /// Its branches.
-    pub(super) misses: [usize; 2],
-    /// Bytes that the branch takes off the guest's stack.
-    pub(super) popped: i32,
-}
-
-/// A way out of a block, out of line.
-pub(super) enum Leave {
-    /// Through the slot or inline cache (odd) `link`; the slot points here first.
-    Find { branches: [Option<usize>; 2], link: u64, offset: i32 },
-    /// Something is pending.
-    Look { branch: usize, offset: i32 },
-    /// To [`Stubs::lookup`], in RAX or `target`.
-    FindTarget { branch: usize },
 }
 
 /// A block to translate.
@@ -150,7 +89,7 @@ impl Buffers {
 pub(super) struct Builder<'a> {
     pub(super) e: Emitter,
     /// What is seldom run, elsewhere, so that what is often run lies close together.
-    cold: Emitter,
+    pub(super) cold: Emitter,
     pub(super) encoder: &'a mut Encoder,
     pub(super) stubs: &'a Stubs,
     pub(super) source: Source<'a>,
@@ -174,8 +113,8 @@ pub(super) struct Builder<'a> {
     /// The micro-ops of the current instruction: first, count.
     pub(super) ops: (usize, usize),
     /// Branches to slow paths of the instructions before.
-    landings: Vec<usize>,
-    slow: Vec<Slow>,
+    pub(super) landings: Vec<usize>,
+    pub(super) slow: Vec<Slow>,
     pub(super) leaves: Vec<Leave>,
     /// Address of the next free slot.
     pub(super) slot: u64,
@@ -273,12 +212,6 @@ impl<'a> Builder<'a> {
         let (bytes, cold) = (e.bytes, cold.bytes);
         let buffers = Buffers { bytes, cold, steps, branches, landings, slow, leaves, slots, caches };
         Made { buffers, gone }
-    }
-
-    /// Makes a branch of the block's code lead here, out of line.
-    fn land(&mut self, branch: usize) {
-        let here = self.e.address_here();
-        self.cold.land_at(branch, here);
     }
 
     fn decode(&mut self, instructions: u32) {
@@ -402,171 +335,9 @@ impl<'a> Builder<'a> {
         self.vectors = Vectors::default();
     }
 
-    fn emit_call(&mut self, ops: (usize, usize), sync: bool) {
+    pub(super) fn emit_call(&mut self, ops: (usize, usize), sync: bool) {
         self.e.constant(RAX, u64::from(packed(ops.0, ops.1, sync)));
         self.e.lea(RBP, At::Near(self.unit));
         self.e.call(self.stubs.call);
-    }
-
-    /// Makes sure that the context has the flags.
-    pub(super) fn save_flags(&mut self) {
-        if let (Flags::Lazy, Some(origin)) = (self.flags, &self.origin) {
-            origin.emit(&mut self.e);
-            self.flags = Flags::Host;
-        }
-        if self.flags == Flags::Host {
-            emit_save_flags(&mut self.e);
-            self.flags = Flags::Both;
-        }
-    }
-
-    /// Before the host's flags are overwritten by something that is not the guest's.
-    pub(super) fn clobber_flags(&mut self) {
-        let lazy = match self.flags {
-            Flags::Host => self.may_be_lazy(self.at),
-            Flags::Lazy => true,
-            _ => false,
-        };
-        self.forget_host_flags(lazy);
-    }
-
-    /// As [`Self::clobber_flags`]; if they are to be `lazy`, nothing is stored.
-    pub(super) fn forget_host_flags(&mut self, lazy: bool) {
-        if !lazy {
-            self.save_flags();
-        }
-        self.flags = match self.flags {
-            Flags::Host | Flags::Lazy => Flags::Lazy,
-            Flags::Both | Flags::Memory => Flags::Memory,
-            Flags::Dead => Flags::Dead,
-        };
-        self.entry = self.origin.filter(|_| self.flags == Flags::Lazy);
-    }
-
-    /// The current step has written the host's flags.
-    pub(super) fn set_host_flags(&mut self, origin: Option<Origin>) {
-        (self.flags, self.origin, self.origin_at) = (Flags::Host, origin, self.at);
-    }
-
-    /// Does the host have the flags?
-    pub(super) fn host_has_flags(&self) -> bool {
-        matches!(self.flags, Flags::Host | Flags::Both)
-    }
-
-    /// Loads the host's flags; RAX is lost.
-    pub(super) fn load_flags(&mut self) {
-        match (self.flags, &self.origin) {
-            (Flags::Memory, _) => {
-                self.emit_load_flags();
-                self.flags = Flags::Both;
-            }
-            (Flags::Lazy, Some(origin)) => {
-                origin.emit(&mut self.e);
-                self.flags = Flags::Host;
-            }
-            _ => {}
-        }
-    }
-
-    /// Loads CF of the flags in the context; the host's others are nothing.
-    pub(super) fn load_carry(&mut self) {
-        // bt word [flags], 8: as wide as what was stored, which the host then forwards.
-        self.e.byte(0x66);
-        self.e.memory_with(false, &[0x0f, 0xba], 4, context(field::FLAGS), 1);
-        self.e.byte(8);
-        (self.flags, self.origin) = (Flags::Host, None);
-    }
-
-    fn emit_load_flags(&mut self) {
-        // movzx eax, word [flags]; add al, 0x7f; sahf
-        self.e.memory(false, &[0x0f, 0xb7], RAX, context(field::FLAGS));
-        self.e.raw(&[0x04, 0x7f, 0x9e]);
-    }
-
-    /// Ends an instruction that may have branched to its slow path: the interpreter executes it there.
-    pub(super) fn end_slow(&mut self, vectors: Vectors, back: Back, sync: bool) {
-        if !self.branches.is_empty() {
-            self.push_slow(vectors, back, sync, None);
-        }
-    }
-
-    fn push_slow(&mut self, vectors: Vectors, back: Back, sync: bool, lookup: Option<Lookup>) {
-        let branches = (self.landings.len(), self.branches.len());
-        self.landings.append(&mut self.branches);
-        self.slow.push(Slow { branches, ops: self.ops, sync, vectors, back, lookup, entry: self.entry });
-    }
-
-    /// Ends an indirect branch.
-    pub(super) fn end_lookup(&mut self, lookup: Lookup) {
-        self.push_slow(Vectors::default(), Back::End, true, Some(lookup));
-    }
-
-    fn out_of_line(&mut self) {
-        let (slows, leaves) = (std::mem::take(&mut self.slow), std::mem::take(&mut self.leaves));
-        for slow in &slows {
-            if let Some(Lookup { misses, popped }) = slow.lookup {
-                misses.into_iter().for_each(|branch| self.land(branch));
-                self.e.store_immediate(true, context(field::LINK), 0);
-                self.e.call(self.stubs.refetch);
-                self.e.registers(true, opcode::TEST, RAX, RAX);
-                let unknown = self.e.branch_if(condition::EQUAL);
-                self.e.lea(STACK_POINTER, At::Base(STACK_POINTER, popped));
-                // jmp rax
-                self.e.raw(&[0xff, 0xe0]);
-                self.e.land(unknown);
-            }
-            for branch in self.landings.iter().skip(slow.branches.0).take(slow.branches.1) {
-                self.cold.land_at(*branch, self.e.address_here());
-            }
-            if let Some(origin) = &slow.entry {
-                origin.emit(&mut self.e);
-                emit_save_flags(&mut self.e);
-            }
-            self.vectors = slow.vectors;
-            self.write_back_vectors();
-            self.emit_call(slow.ops, slow.sync);
-            match slow.back {
-                Back::Resume { at, flags } => {
-                    self.reload_vectors(slow.vectors);
-                    if flags {
-                        self.emit_load_flags();
-                    }
-                    self.e.jump(self.cold.address + at as u64);
-                }
-                Back::End => self.e.jump(self.stubs.after[self.user]),
-            }
-        }
-        for leave in &leaves {
-            match *leave {
-                Leave::Find { branches, link, offset } => {
-                    if link & 1 == 0 {
-                        self.slots.push((link, self.e.address_here()));
-                    }
-                    branches.into_iter().flatten().for_each(|branch| self.land(branch));
-                    self.e.lea(RAX, At::Near(link));
-                    self.e.store(RAX, context(field::LINK));
-                    if link & 1 == 0 {
-                        self.e.store_immediate(false, context(field::OFFSET), offset);
-                        self.e.jump(self.stubs.find);
-                    } else {
-                        self.e.load(RAX, context(field::PAGE));
-                        self.e.lea(RAX, At::Base(RAX, offset));
-                        self.e.store(RAX, context(field::TARGET));
-                        self.e.jump(self.stubs.refind[self.user]);
-                    }
-                }
-                Leave::Look { branch, offset } => {
-                    self.land(branch);
-                    self.e.store_immediate(false, context(field::OFFSET), offset);
-                    self.e.jump(self.stubs.look);
-                }
-                Leave::FindTarget { branch } => {
-                    self.land(branch);
-                    self.e.load(RAX, context(field::TARGET));
-                    self.e.jump(self.stubs.lookup[self.user]);
-                }
-            }
-        }
-        (self.slow, self.leaves) = (slows, leaves);
     }
 }
