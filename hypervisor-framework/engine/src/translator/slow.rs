@@ -2,11 +2,11 @@
 
 use super::context::field;
 use super::emitter::host::RAX;
-use super::emitter::{At, condition, opcode};
+use super::emitter::{At, Emitter, condition, opcode};
 use super::flags::{emit_load_flags, emit_save_flags};
 use super::lazy::Origin;
 use super::registers::STACK_POINTER;
-use super::stubs::context;
+use super::stubs::{context, emit_second_way};
 use super::unit::Builder;
 use super::vector::Vectors;
 
@@ -79,13 +79,17 @@ impl Builder<'_> {
     pub(super) fn out_of_line(&mut self) {
         let (slows, leaves) = (std::mem::take(&mut self.slow), std::mem::take(&mut self.leaves));
         for slow in &slows {
-            if let Some(Lookup { misses, popped }) = slow.lookup {
-                misses.into_iter().for_each(|branch| self.land(branch));
+            if let Some(Lookup { misses: [unknown, other], popped }) = slow.lookup {
+                let commit = |e: &mut Emitter| e.lea(STACK_POINTER, At::Base(STACK_POINTER, popped));
+                self.land(other);
+                let other = emit_second_way(&mut self.e, commit);
+                self.e.land(other);
+                self.land(unknown);
                 self.e.store_immediate(true, context(field::LINK), 0);
                 self.e.call(self.stubs.refetch);
                 self.e.registers(true, opcode::TEST, RAX, RAX);
                 let unknown = self.e.branch_if(condition::EQUAL);
-                self.e.lea(STACK_POINTER, At::Base(STACK_POINTER, popped));
+                commit(&mut self.e);
                 // jmp rax
                 self.e.raw(&[0xff, 0xe0]);
                 self.e.land(unknown);

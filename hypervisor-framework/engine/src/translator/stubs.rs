@@ -78,13 +78,16 @@ pub(super) fn jump_index(host: u64) -> usize {
     ((host ^ host >> 12) & ((1 << JUMP_BITS) - 1)) as usize
 }
 
+/// Bytes from an entry to its second way.
+const SECOND_WAY: i32 = 1 << (JUMP_BITS + ENTRY_BITS as u32);
+
 /// Where what is driven out of a place in a jump table goes: its second half is for that.
 pub(super) fn second_way(index: usize) -> usize {
     index + (1 << JUMP_BITS)
 }
 
-/// Goes to the block at RAX if a jump table knows it; answers the branches taken if not, behind which RAX and RBP are
-/// lost and `target` holds the address.
+/// Goes to the block at RAX if a jump table knows it; answers the branches taken if not: where the TLB does not know the
+/// page, and where [`emit_second_way`] goes on. `target` holds the address.
 pub(super) fn emit_lookup(e: &mut Emitter, user: usize, commit: impl FnOnce(&mut Emitter)) -> [usize; 2] {
     e.store(RAX, context(field::TARGET));
     emit_tlb_entry(e);
@@ -102,11 +105,26 @@ pub(super) fn emit_lookup(e: &mut Emitter, user: usize, commit: impl FnOnce(&mut
     e.memory(true, opcode::CMP, RAX, At::Base(RBP, 0));
     let other = e.branch_if(condition::NOT_EQUAL);
     commit(e);
+    emit_go(e, 0);
+    [unknown, other]
+}
+
+/// Goes on where the first place in the table was another block's; answers the branch taken if the second is, too. RAX
+/// and RBP are lost behind it.
+pub(super) fn emit_second_way(e: &mut Emitter, commit: impl FnOnce(&mut Emitter)) -> usize {
+    e.memory(true, opcode::CMP, RAX, At::Base(RBP, SECOND_WAY));
+    let other = e.branch_if(condition::NOT_EQUAL);
+    commit(e);
+    emit_go(e, SECOND_WAY);
+    other
+}
+
+/// Goes to the block of the entry at RBP and an offset.
+fn emit_go(e: &mut Emitter, offset: i32) {
     e.load(RAX, context(field::TARGET));
     e.immediate(true, group::AND, RAX, -4096);
     e.store(RAX, context(field::PAGE));
-    e.jump_memory(At::Base(RBP, 8));
-    [unknown, other]
+    e.jump_memory(At::Base(RBP, offset + 8));
 }
 
 /// Branches if something is pending. RBP and flags are lost.
@@ -249,9 +267,11 @@ pub(super) fn emit(e: &mut Emitter) -> Stubs {
         e.load(RBP, context(field::PENDING));
         e.memory_immediate(false, group::CMP, At::Base(RBP, 0), 0);
         e.jump_if(condition::NOT_EQUAL, look_target);
-        for miss in emit_lookup(e, user, |_| {}) {
-            e.land(miss);
-        }
+        let [unknown, other] = emit_lookup(e, user, |_| {});
+        e.land(other);
+        let other = emit_second_way(e, |_| {});
+        e.land(unknown);
+        e.land(other);
         e.jump(stubs.refind[user]);
 
         stubs.gone[user] = e.address_here();
