@@ -25,8 +25,14 @@ pub(super) const HOST: i32 = std::mem::offset_of!(Entry, host) as i32;
 
 /// Puts the address of the TLB entry for data at the linear address in RAX into RBP; flags are lost.
 pub(super) fn emit_tlb_entry(e: &mut Emitter) {
-    e.registers(false, opcode::LOAD, RBP, RAX);
-    e.shift(false, group::SHR, RBP, (PAGE_BITS - ENTRY_BITS) as u8);
+    let count = (PAGE_BITS - ENTRY_BITS) as u8;
+    if std::arch::is_x86_feature_detected!("bmi2") {
+        // rorx ebp, eax, count
+        e.raw(&[0xc4, 0xe3, 0x7b, 0xf0, 0xe8, count]);
+    } else {
+        e.registers(false, opcode::LOAD, RBP, RAX);
+        e.shift(false, group::SHR, RBP, count);
+    }
     e.immediate(false, group::AND, RBP, ((1 << TLB_INDEX_BITS) - 1) << ENTRY_BITS);
     e.memory(true, opcode::ADD, RBP, context(field::TLB));
 }
