@@ -21,7 +21,7 @@ struct Kept {
 pub(crate) struct Crossing(Box<[Option<Kept>]>);
 
 fn index(host: usize) -> usize {
-    host / PAGE_SIZE & ((1 << BITS) - 1)
+    (host / PAGE_SIZE) & ((1 << BITS) - 1)
 }
 
 impl Crossing {

@@ -5,7 +5,8 @@
 //! one semantics. Code depends on the offset of a block in its page, not on the page's linear address.
 //!
 //! At the seams between blocks all state but the general registers is in memory: arithmetic flags in the context (as
-//! LAHF and SETO give them), XMM registers in [`Cpu`]. Blocks of one page are chained through slots. Across pages the
+//! LAHF and SETO give them), XMM registers in [`Cpu`]. Within a block flags are stored only where they cannot be worked
+//! out again (`lazy`), and neighbouring accesses share a look-up in the TLB (`runs`). Blocks of one page are chained through slots. Across pages the
 //! TLB says which host page the target is in; an inline cache compares that page, indirect branches look into a table
 //! by host address. So a flush of translations costs no link. Each loop passes a test of the pending word, each block
 //! counts down a budget.

@@ -47,7 +47,7 @@ pub(super) enum Leave {
     Find { branches: [Option<usize>; 2], link: u64, offset: i32 },
     /// Something is pending.
     Look { branch: usize, offset: i32 },
-    /// To [`Stubs::lookup`], in RAX or `target`.
+    /// To [`super::stubs::Stubs::lookup`], in RAX or `target`.
     FindTarget { branch: usize },
 }
 
