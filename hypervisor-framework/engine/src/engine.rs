@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::block::{BlockCache, BlockId, Flow, MAX_INSTRUCTIONS, NO_BLOCK, build, instructions_before};
+use crate::block::{
+    Block, BlockCache, BlockId, Flow, MAX_INSTRUCTIONS, NO_BLOCK, build, instructions_before,
+};
 use crate::cpu::control::Mode;
 use crate::cpu::flags::bit;
 use crate::cpu::{Cpu, Interruptibility, Trap, slot};
@@ -465,31 +467,40 @@ impl Engine {
             self.cache.remember(host, mode, id);
             return Ok(Some(id));
         }
+        if let Some(block) = self.cache.crossing.take(&mut self.cpu, host, mode) {
+            return self.execute_alone(host, mode, block);
+        }
         let cache = &mut self.cache;
         let built = match build(&mut self.cpu, &mut |cpu, messages| act(cpu, cache, messages)) {
             Ok(built) => built,
             Err(trap) => return Err(self.fetch_trapped(trap)),
         };
         if !built.cacheable {
-            let block = built.block;
-            self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
-            let step = self.cpu.begin_step();
-            let flow =
-                block.ops.split_first().map_or(Flow::Stop, |(op, rest)| (op.exec)(&mut self.cpu, op, rest));
-            if flow == Flow::Trap {
-                self.cpu.undo_step(step);
-                return Err(Trap);
-            }
-            self.cpu.instructions += u64::from(block.instructions);
-            if mode & Mode::SINGLE != 0 {
-                self.after_step(flow, step);
-            }
-            return Ok(None);
+            return self.execute_alone(host, mode, built.block);
         }
         let host = built.host_page | usize::from(built.block.offset);
         let id = self.cache.insert(built.host_page, mode, built.block);
         self.cache.remember(host, mode, id);
         Ok(Some(id))
+    }
+
+    /// Runs an instruction that crosses a page.
+    fn execute_alone(&mut self, host: usize, mode: u8, block: Block) -> Result<Option<BlockId>, Trap> {
+        self.cpu.regs[slot::BLOCK_RIP as usize] = self.cpu.rip;
+        let step = self.cpu.begin_step();
+        let flow =
+            block.ops.split_first().map_or(Flow::Stop, |(op, rest)| (op.exec)(&mut self.cpu, op, rest));
+        let instructions = u64::from(block.instructions);
+        self.cache.crossing.put(host, mode, block);
+        if flow == Flow::Trap {
+            self.cpu.undo_step(step);
+            return Err(Trap);
+        }
+        self.cpu.instructions += instructions;
+        if mode & Mode::SINGLE != 0 {
+            self.after_step(flow, step);
+        }
+        Ok(None)
     }
 
     /// A fetch that faults does so at RIP, not within the block before.

@@ -77,7 +77,7 @@ fn any_instruction(random: &mut Random, code: &mut Vec<u8>) {
         code.extend_from_slice(&place.to_le_bytes());
     };
     let arithmetic = [0x01, 0x09, 0x11, 0x19, 0x21, 0x29, 0x31, 0x39, 0x85, 0x89];
-    match random.below(26) {
+    match random.below(28) {
         0..=4 => {
             let op = arithmetic[random.below(10) as usize];
             // RBX points at the data and RSP at the stack: most programs leave them.
@@ -147,8 +147,126 @@ fn any_instruction(random: &mut Random, code: &mut Vec<u8>) {
         25 => code.extend_from_slice(
             [&[0xfa_u8] as &[u8], &[0xfb], &[0xfc], &[0x9c, 0x9d]][random.below(4) as usize],
         ),
+        26 | 27 => match random.below(8) {
+            0..=3 => neighbours(random, code, place),
+            4 | 5 => stack(random, code),
+            6 => strings(random, code, place),
+            _ => bits(random, code, place),
+        },
         _ => code.push(0xf5),
     }
+}
+
+/// Accesses to neighbouring words, and what makes and uses flags between them. Some reach into the missing page.
+fn neighbours(random: &mut Random, code: &mut Vec<u8>, place: i32) {
+    let place = if random.below(64) == 0 { DATA_SIZE as i32 - random.below(48) as i32 } else { place };
+    for _ in 0..2 + random.below(5) {
+        let reg = [0, 1, 2, 5, 6, 7, 8, 9, 10, 11, 15][random.below(11) as usize];
+        let rex = 0x40 | (random.below(2) as u8) << 3 | reg >> 3 << 2;
+        let operand = 0x83 | (reg & 7) << 3;
+        let at = (place + random.below(40) as i32).to_le_bytes();
+        match random.below(8) {
+            // MOV both ways, MOVZX, ADD, CMP, AND with memory.
+            0..=3 => {
+                let ops: [&[u8]; 6] = [&[0x8b], &[0x89], &[0x0f, 0xb6], &[0x03], &[0x39], &[0x21]];
+                code.push(rex);
+                code.extend_from_slice(ops[random.below(6) as usize]);
+                code.push(operand);
+                code.extend_from_slice(&at);
+            }
+            // MOV and CMP of an immediate byte.
+            4 => {
+                code.extend_from_slice(if random.below(2) == 0 { &[0xc6, 0x83] } else { &[0x80, 0xbb] });
+                code.extend_from_slice(&at);
+                code.push(random.next() as u8);
+            }
+            // ADD, SUB, AND, CMP of an immediate; INC; DEC.
+            5 => {
+                let op = [0xc0, 0xe8, 0xe0, 0xf8][random.below(4) as usize] | reg & 7;
+                code.extend_from_slice(&[rex & 0x48 | reg >> 3, 0x83, op, random.next() as u8]);
+            }
+            6 => {
+                let op = [0xc0, 0xc8][random.below(2) as usize] | reg & 7;
+                code.extend_from_slice(&[rex & 0x48 | reg >> 3, 0xff, op]);
+            }
+            // LEA of another register; SETcc; CMOVcc from memory.
+            _ => match random.below(3) {
+                0 => code.extend_from_slice(&[0x48 | reg >> 3 << 2, 0x8d, 0x40 | (reg & 7) << 3, 9]),
+                1 => code.extend_from_slice(&[0x0f, 0x90 | random.register(), 0xc1]),
+                _ => {
+                    code.extend_from_slice(&[0x48 | reg >> 3 << 2, 0x0f, 0x40 | random.register(), operand]);
+                    code.extend_from_slice(&at);
+                }
+            },
+        }
+    }
+}
+
+/// Pushes, pops and the stack between them.
+fn stack(random: &mut Random, code: &mut Vec<u8>) {
+    let pieces: [&[u8]; 10] = [
+        &[0x51],                               // PUSH RCX
+        &[0x41, 0x51],                         // PUSH R9
+        &[0x6a, 0x85],                         // PUSH -123
+        &[0x5a],                               // POP RDX
+        &[0x41, 0x5a],                         // POP R10
+        &[0x48, 0x83, 0xec, 0x18],             // SUB RSP, 24
+        &[0x48, 0x83, 0xc4, 0x10],             // ADD RSP, 16
+        &[0x4c, 0x89, 0x5c, 0x24, 0x08],       // MOV [RSP + 8], R11
+        &[0x48, 0x89, 0xe7],                   // MOV RDI, RSP
+        &[0xff, 0xb3, 0x20, 0x00, 0x00, 0x00], // PUSH [RBX + 32]
+    ];
+    for _ in 0..2 + random.below(8) {
+        code.extend_from_slice(pieces[random.below(10) as usize]);
+    }
+}
+
+/// REP MOVS and REP STOS of all sizes, overlapping, downwards, over page borders and into the missing page.
+fn strings(random: &mut Random, code: &mut Vec<u8>, place: i32) {
+    let near = place + random.below(64) as i32 - 32;
+    // LEA RSI; LEA RDI; MOV ECX
+    for (operand, at) in [(0xb3, place), (0xbb, if random.below(2) == 0 { near } else { 0x1ff0 })] {
+        code.extend_from_slice(&[0x48, 0x8d, operand]);
+        code.extend_from_slice(&at.to_le_bytes());
+    }
+    code.push(0xb9);
+    code.extend_from_slice(&(random.below(64) as u32).to_le_bytes());
+    let down = random.below(8) == 0;
+    if down {
+        code.push(0xfd);
+    }
+    let operation = [0xa4, 0xa5, 0xaa, 0xab][random.below(4) as usize];
+    match random.below(3) {
+        0 => code.extend_from_slice(&[0xf3, 0x48, operation]),
+        1 if operation & 1 != 0 => code.extend_from_slice(&[0x66, 0xf3, operation]),
+        _ => code.extend_from_slice(&[0xf3, operation]),
+    }
+    if down {
+        code.push(0xfc);
+    }
+}
+
+/// Bit strings, CMPXCHG16B and a selector.
+fn bits(random: &mut Random, code: &mut Vec<u8>, place: i32) {
+    if random.below(4) == 0 {
+        code.extend_from_slice(&[0x8c, 0xd8]);
+        // It wants 16 bytes aligned.
+        let place = if random.below(16) == 0 { place } else { place & !15 };
+        code.extend_from_slice(&[0x48, 0x0f, 0xc7, 0x8b]);
+        code.extend_from_slice(&place.to_le_bytes());
+        return;
+    }
+    // AND ECX, 0xffff; perhaps NEG RCX; BT, BTS, BTR or BTC [RBX + place], RCX
+    code.extend_from_slice(&[0x81, 0xe1, 0xff, 0xff, 0, 0]);
+    if random.below(3) == 0 {
+        code.extend_from_slice(&[0x48, 0xf7, 0xd9]);
+    }
+    let operation = 0xa3 | (random.below(4) as u8) << 3;
+    if operation != 0xa3 && random.below(2) == 0 {
+        code.push(0xf0);
+    }
+    code.extend_from_slice(&[0x40 | (random.below(2) as u8) << 3, 0x0f, operation, 0x8b]);
+    code.extend_from_slice(&place.to_le_bytes());
 }
 
 /// DIV or IDIV of 32 or 64 bits by a register or memory; most do not overflow.

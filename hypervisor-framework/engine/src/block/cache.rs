@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Block;
+use super::crossing::Crossing;
 use crate::cpu::control::Mode;
 use crate::memory::{Mailbox, PAGE_SIZE};
 use crate::os::{Code, Compiled, Portable, Translator};
@@ -34,6 +35,8 @@ pub(crate) struct BlockCache {
     /// Host page → (offset in page, mode) → block.
     pages: HashMap<usize, Vec<(u16, u8, BlockId)>, PageHash>,
     jumps: Box<[Jump]>,
+    /// Instructions that cross a page.
+    pub(crate) crossing: Crossing,
     ops: usize,
     /// Makes host code of hot blocks, where the host can.
     pub(crate) translator: Option<Translator>,
@@ -76,6 +79,7 @@ impl BlockCache {
             blocks: Vec::new(),
             pages: HashMap::default(),
             jumps: vec![NO_JUMP; 1 << JUMP_BITS].into_boxed_slice(),
+            crossing: Crossing::new(),
             ops: 0,
             translator: None,
             portable: None,

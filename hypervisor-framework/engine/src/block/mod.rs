@@ -2,6 +2,7 @@
 
 mod build;
 mod cache;
+mod crossing;
 mod decode;
 mod operand;
 

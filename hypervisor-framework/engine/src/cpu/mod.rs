@@ -11,6 +11,7 @@ mod trap;
 
 use std::sync::Arc;
 
+use crate::exit::Exit;
 use crate::intercept::Intercepts;
 use crate::memory::{Mailbox, PhysicalMemory};
 use crate::mmu::Mmu;
@@ -132,6 +133,8 @@ pub struct Cpu {
     pub(crate) interruptibility: Interruptibility,
     /// DR6 bits of debug exceptions to raise after the current instruction.
     pub(crate) pending_debug: u64,
+    /// What a trap within generated code came to, until it is taken.
+    pub(crate) left: Option<Exit>,
     /// Delivered at the next run.
     pub(crate) injected: Option<Event>,
     /// Being delivered now: cut short if something exits.

@@ -41,6 +41,7 @@ impl Cpu {
             msrs: Msrs::default(),
             interruptibility: Interruptibility::empty(),
             pending_debug: 0,
+            left: None,
             injected: None,
             delivering: None,
             nmi_unblocked_by_iret: false,

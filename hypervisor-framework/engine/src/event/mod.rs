@@ -56,6 +56,9 @@ impl Cpu {
 
     /// Turns the last trap into an exit, or delivers it to the guest.
     pub(crate) fn take_trap(&mut self) -> Option<Exit> {
+        if let Some(exit) = self.left.take() {
+            return Some(exit);
+        }
         let trapped = self.trapped;
         self.rip = self.regs[slot::BLOCK_RIP as usize].wrapping_add(u64::from(trapped.start));
         if !self.mode.is64() {

@@ -267,7 +267,7 @@ impl Cpu {
                 found.write && rights.write && !has_code,
                 found.fetch && rights.execute,
             );
-            self.mmu.insert(address, host_page, rights, found.global, found.large);
+            self.mmu.insert(address, access, host_page, rights, found.global, found.large);
         }
         Ok(at)
     }

@@ -7,5 +7,5 @@ mod tlb;
 mod walk;
 
 #[allow(unused_imports)] // for generated code, which not every host has
-pub(crate) use tlb::{Entry, INDEX_BITS as TLB_INDEX_BITS};
+pub(crate) use tlb::{Entry, FETCH_OFFSET as TLB_FETCH_OFFSET, INDEX_BITS as TLB_INDEX_BITS};
 pub(crate) use tlb::{Mmu, Space};

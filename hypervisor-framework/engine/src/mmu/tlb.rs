@@ -7,10 +7,14 @@ use super::second_level::SecondLevel;
 use crate::exit::Access;
 use crate::memory::{Map, PAGE_SIZE};
 
-/// log2 of the entries of a bank.
+/// log2 of the entries of a bank's halves: data, then fetches, so that code does not drive out what it works on.
 pub(crate) const INDEX_BITS: u32 = 10;
-const BANK: usize = 1 << INDEX_BITS;
-const INDEX_MASK: u64 = BANK as u64 - 1;
+/// Entries of a half.
+const HALF: usize = 1 << INDEX_BITS;
+const INDEX_MASK: u64 = HALF as u64 - 1;
+const BANK: usize = 2 * HALF;
+/// Bytes between an address's entry for data and the one for fetches.
+pub(crate) const FETCH_OFFSET: usize = HALF * size_of::<Entry>();
 const PAGE_MASK: u64 = PAGE_SIZE as u64 - 1;
 
 /// Address spaces, told apart by PCID, whose translations are kept side by side. Linux uses six a CPU.
@@ -37,7 +41,8 @@ pub(crate) enum Space {
     Checked = 3,
 }
 
-/// A cached translation. A tag is the linear page if that access is allowed without a closer look, else [`none`].
+/// A cached translation. A tag is the linear page if that access is allowed without a closer look, else [`none`]; in
+/// the half for data that is always so of fetches, and the reverse.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Entry {
@@ -128,7 +133,7 @@ pub(crate) struct Mmu {
 impl Mmu {
     pub(crate) fn new(map: Arc<Map>) -> Self {
         Self {
-            entries: (0..BANKS << INDEX_BITS).map(empty).collect(),
+            entries: (0..BANKS * BANK).map(empty).collect(),
             used: [Used::NONE; BANKS],
             second: SecondLevel::new(),
             base: 0,
@@ -150,7 +155,7 @@ impl Mmu {
 
     pub(crate) fn set_space(&mut self, space: Space) {
         self.space = space;
-        self.base = self.bank() << INDEX_BITS;
+        self.base = self.bank() * BANK;
     }
 
     /// The bank of the current space.
@@ -163,15 +168,18 @@ impl Mmu {
         }
     }
 
+    /// The entry for data that `address` would have in the current space.
     #[inline(always)]
     fn index(&self, address: u64) -> usize {
         self.base + (address >> 12 & INDEX_MASK) as usize
     }
 
-    /// The entry `address` would have in the current space.
+    fn index_for(&self, address: u64, access: Access) -> usize {
+        self.index(address) + if access == Access::Fetch { HALF } else { 0 }
+    }
+
     #[inline(always)]
-    pub(crate) fn entry(&self, address: u64) -> Entry {
-        let index = self.index(address);
+    fn entry(&self, index: usize) -> Entry {
         match self.entries.get(index) {
             Some(entry) => *entry,
             None => empty(index),
@@ -187,7 +195,7 @@ impl Mmu {
     /// Host address for a load of `size` bytes, if cached.
     #[inline(always)]
     pub(crate) fn lookup_read(&self, address: u64, size: usize) -> Option<usize> {
-        let entry = self.entry(address);
+        let entry = self.entry(self.index(address));
         let hit = entry.read == address & !PAGE_MASK && address & PAGE_MASK <= (PAGE_SIZE - size) as u64;
         hit.then_some((address & PAGE_MASK | entry.host) as usize)
     }
@@ -195,7 +203,7 @@ impl Mmu {
     /// Host address for a store of `size` bytes, if cached.
     #[inline(always)]
     pub(crate) fn lookup_write(&self, address: u64, size: usize) -> Option<usize> {
-        let entry = self.entry(address);
+        let entry = self.entry(self.index(address));
         let hit = entry.write == address & !PAGE_MASK && address & PAGE_MASK <= (PAGE_SIZE - size) as u64;
         hit.then_some((address & PAGE_MASK | entry.host) as usize)
     }
@@ -203,14 +211,15 @@ impl Mmu {
     /// Host address for an instruction fetch, if cached.
     #[inline(always)]
     pub(crate) fn lookup_fetch(&self, address: u64) -> Option<usize> {
-        let entry = self.entry(address);
+        let entry = self.entry(self.index(address) + HALF);
         (entry.fetch == address & !PAGE_MASK).then_some((address & PAGE_MASK | entry.host) as usize)
     }
 
-    /// Caches a translation of the page of `address` in the current space.
+    /// Caches a translation of the page of `address` in the current space, for accesses of this kind.
     pub(crate) fn insert(
         &mut self,
         address: u64,
+        access: Access,
         host_page: usize,
         rights: (bool, bool, bool),
         global: bool,
@@ -226,7 +235,7 @@ impl Mmu {
         let entry =
             Entry { read: tag(rights.0), write: tag(rights.1), fetch: tag(rights.2), host: host_page as u64 };
         self.second.put(page, self.bank(), entry, global);
-        self.place(index, entry, global);
+        self.place(address, access, entry, global);
         if let Some(size) = large {
             let first = page & !(size - 1);
             let last = first | (size - 1);
@@ -235,12 +244,18 @@ impl Mmu {
         }
     }
 
-    fn place(&mut self, index: usize, new: Entry, global: bool) {
+    fn place(&mut self, address: u64, access: Access, new: Entry, global: bool) {
+        let index = self.index_for(address, access);
+        let nothing = none(index);
+        let new = match access {
+            Access::Fetch => Entry { read: nothing, write: nothing, ..new },
+            Access::Read | Access::Write => Entry { fetch: nothing, ..new },
+        };
         if let Some(entry) = self.entries.get_mut(index) {
             *entry = new;
         }
-        if let Some(used) = self.used.get_mut(index >> INDEX_BITS) {
-            used.set(index & INDEX_MASK as usize, global);
+        if let Some(used) = self.used.get_mut(index / BANK) {
+            used.set(index % BANK, global);
         }
     }
 
@@ -256,7 +271,7 @@ impl Mmu {
         if tag != page {
             return None;
         }
-        self.place(self.index(address), entry, global);
+        self.place(address, access, entry, global);
         Some((address & PAGE_MASK | entry.host) as usize)
     }
 
@@ -270,7 +285,7 @@ impl Mmu {
             *word &= !gone;
         }
         each_bit(&gone, |index| {
-            if let Some(entry) = self.entries.get_mut(bank << INDEX_BITS | index) {
+            if let Some(entry) = self.entries.get_mut(bank * BANK + index) {
                 *entry = empty(index);
             }
         });
@@ -330,8 +345,10 @@ impl Mmu {
         self.second.flush_page(address & !PAGE_MASK);
         let index = (address >> 12 & INDEX_MASK) as usize;
         for bank in self.entries.chunks_exact_mut(BANK) {
-            if let Some(entry) = bank.get_mut(index) {
-                *entry = empty(index);
+            for place in [index, HALF + index] {
+                if let Some(entry) = bank.get_mut(place) {
+                    *entry = empty(place);
+                }
             }
         }
     }

@@ -12,7 +12,9 @@ fn mmu() -> Mmu {
 
 fn put(mmu: &mut Mmu, space: Space, page: u64, global: bool) {
     mmu.set_space(space);
-    mmu.insert(page, 0x7000_0000, ALL, global, None);
+    for access in [Access::Read, Access::Fetch] {
+        mmu.insert(page, access, 0x7000_0000, ALL, global, None);
+    }
 }
 
 fn has(mmu: &mut Mmu, space: Space, page: u64) -> bool {
@@ -128,8 +130,10 @@ fn after_a_flush_of_all_no_address_space_is_known() {
 fn invlpg_within_a_large_page_forgets_all_of_it() {
     let mut mmu = mmu();
     mmu.set_space(Space::Supervisor);
-    mmu.insert(0x20_1000, 0x7000_0000, ALL, true, Some(1 << 21));
-    mmu.insert(0xffff_8000_0000_0000, 0x7000_0000, ALL, true, Some(1 << 30));
+    for access in [Access::Write, Access::Fetch] {
+        mmu.insert(0x20_1000, access, 0x7000_0000, ALL, true, Some(1 << 21));
+        mmu.insert(0xffff_8000_0000_0000, access, 0x7000_0000, ALL, true, Some(1 << 30));
+    }
     mmu.flush_page(0x4000_0000);
     assert!(has(&mut mmu, Space::Supervisor, 0x20_1000));
     mmu.flush_page(0x3f_f000);
@@ -154,7 +158,7 @@ fn the_second_level_has_what_the_first_lost() {
     let mut mmu = mmu();
     let other = 0x5000 + (1 << 22);
     mmu.set_space(Space::User);
-    mmu.insert(0x5000, 0x7000_0000, (true, false, false), false, None);
+    mmu.insert(0x5000, Access::Read, 0x7000_0000, (true, false, false), false, None);
     put(&mut mmu, Space::User, other, false);
     assert!(!has(&mut mmu, Space::User, 0x5000));
     assert_eq!(mmu.refill(0x5000, Access::Write), None);
@@ -203,4 +207,19 @@ fn global_pages_stay_in_the_second_level() {
     assert_eq!(mmu.refill(0x5000, Access::Write), None);
     mmu.flush_all();
     assert_eq!(mmu.refill(0x5000, Access::Read), None);
+}
+
+#[test]
+fn code_and_data_do_not_drive_each_other_out() {
+    let mut mmu = mmu();
+    let other = 0x5000 + (1 << 22);
+    mmu.set_space(Space::Supervisor);
+    mmu.insert(0x5000, Access::Fetch, 0x7000_0000, ALL, true, None);
+    mmu.insert(other, Access::Write, 0x7000_0000, ALL, true, None);
+    assert_eq!(mmu.lookup_fetch(0x5004), Some(0x7000_0004));
+    assert_eq!(mmu.lookup_write(other, 8), Some(0x7000_0000));
+    assert_eq!((mmu.lookup_read(0x5000, 1), mmu.lookup_fetch(other)), (None, None));
+    assert!(mmu.refill(0x5000, Access::Read).is_some());
+    assert_eq!(mmu.lookup_write(other, 8), None);
+    assert!(mmu.lookup_fetch(0x5000).is_some());
 }

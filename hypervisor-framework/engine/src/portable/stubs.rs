@@ -8,7 +8,7 @@ use cranelift_frontend::FunctionBuilder;
 
 use super::compile::Compiler;
 use super::context::{exit, field, state};
-use crate::mmu::{Entry, TLB_INDEX_BITS};
+use crate::mmu::{Entry, TLB_FETCH_OFFSET, TLB_INDEX_BITS};
 
 /// log2 of the entries of a jump table.
 pub(super) const JUMP_BITS: u32 = 13;
@@ -19,8 +19,9 @@ const _: () = assert!(size_of::<super::context::Jump>() == 1 << ENTRY_BITS);
 /// log2 of the bytes of a TLB entry.
 const TLB_ENTRY_BITS: i64 = 5;
 const _: () = assert!(size_of::<Entry>() == 1 << TLB_ENTRY_BITS);
-const FETCH: i32 = std::mem::offset_of!(Entry, fetch) as i32;
-const HOST: i32 = std::mem::offset_of!(Entry, host) as i32;
+/// Offsets from a TLB entry for data to those for fetches.
+const FETCH: i32 = (TLB_FETCH_OFFSET + std::mem::offset_of!(Entry, fetch)) as i32;
+const HOST: i32 = (TLB_FETCH_OFFSET + std::mem::offset_of!(Entry, host)) as i32;
 
 /// Where a host address is in the table.
 pub(super) fn jump_index(host: u64) -> usize {

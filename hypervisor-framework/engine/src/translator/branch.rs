@@ -5,16 +5,21 @@ use iced_x86::{Code, Instruction, OpKind, Register};
 use super::context::field;
 use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, condition, group, opcode};
-use super::memory::{FETCH, HOST, Need, emit_tlb_entry};
+use super::flags::Flags;
+use super::memory::{FETCH, FETCH_HOST, Need, emit_tlb_entry};
 use super::registers::{Home, STACK_POINTER, home, spilled};
+use super::slow::{Back, Leave, Lookup};
 use super::stubs::{context, emit_lookup, emit_pending};
-use super::unit::{Back, Builder, Emitted, Flags, Leave, Unsupported};
+use super::unit::{Builder, Emitted, Unsupported};
 use super::vector::Vectors;
 use crate::instructions::condition_code;
 
 const PAGE_SIZE: i64 = 4096;
 pub(super) const STACK_READ: Need = Need { write: false, size: 8, aligned: false };
 pub(super) const STACK_WRITE: Need = Need { write: true, size: 8, aligned: false };
+
+/// Of the conditions that ask for some flags to be set, by code / 2: the byte of the context's flags, and the bits.
+const STORED: [(i32, u8); 6] = [(0, 1), (1, 1), (1, 0x40), (1, 0x41), (1, 0x80), (1, 4)];
 
 impl Builder<'_> {
     /// Leaves for the instruction at `distance` from the block's start. Flags and vectors are where they belong. `back`
@@ -44,7 +49,7 @@ impl Builder<'_> {
         emit_tlb_entry(&mut self.e);
         self.e.memory(true, opcode::CMP, RAX, At::Base(RBP, FETCH));
         let unknown = self.e.branch_if(condition::NOT_EQUAL);
-        self.e.load(RAX, At::Base(RBP, HOST));
+        self.e.load(RAX, At::Base(RBP, FETCH_HOST));
         self.e.memory(true, opcode::CMP, RAX, At::Near(cache));
         let other = self.e.branch_if(condition::NOT_EQUAL);
         self.leaves.push(Leave::Find { branches: [Some(unknown), Some(other)], link: cache | 1, offset });
@@ -69,9 +74,20 @@ impl Builder<'_> {
             return Err(Unsupported);
         }
         let condition = condition_code(insn).ok_or(Unsupported)?;
-        self.load_flags();
-        self.before_branch();
-        let taken = self.e.branch_if(condition);
+        let taken = match (self.flags, STORED.get(usize::from(condition >> 1))) {
+            (Flags::Memory, Some((byte, mask))) => {
+                self.before_branch();
+                // test byte [flags], mask
+                self.e.memory_with(false, &[0xf6], 0, context(field::FLAGS + byte), 1);
+                self.e.byte(*mask);
+                self.e.branch_if(condition::NOT_EQUAL ^ condition & 1)
+            }
+            _ => {
+                self.load_flags();
+                self.before_branch();
+                self.e.branch_if(condition)
+            }
+        };
         let next = insn.next_ip() as i64;
         let target = insn.near_branch_target() as i64;
         self.exit(next, false)?;
@@ -142,8 +158,7 @@ impl Builder<'_> {
             let pending = emit_pending(&mut self.e);
             self.branches.push(pending);
             let misses = emit_lookup(&mut self.e, self.user, |_| {});
-            self.branches.extend(misses);
-            self.end_slow(Vectors::default(), Back::End, true);
+            self.end_lookup(Lookup { misses, popped: 0 });
             return Ok(());
         }
         self.e.store(RAX, context(field::TARGET));
@@ -183,14 +198,14 @@ impl Builder<'_> {
         let commit =
             |e: &mut super::emitter::Emitter| e.immediate(true, group::ADD, STACK_POINTER, 8 + extra);
         let misses = emit_lookup(&mut self.e, self.user, commit);
-        self.branches.extend(misses);
-        self.end_slow(Vectors::default(), Back::End, true);
+        self.end_lookup(Lookup { misses, popped: 8 + extra });
         Ok(())
     }
 
-    /// PUSH of a register or immediate.
+    /// PUSH of a register, immediate or memory.
     pub(super) fn push(&mut self, insn: &Instruction) -> Emitted {
         let value = match insn.code() {
+            Code::Push_rm64 if insn.op0_kind() == OpKind::Memory => return self.push_memory(insn),
             Code::Push_r64 => None,
             Code::Pushq_imm8 | Code::Pushq_imm32 => Some(insn.immediate(0) as i32),
             _ => return Err(Unsupported),
@@ -213,9 +228,22 @@ impl Builder<'_> {
         Ok(())
     }
 
+    fn push_memory(&mut self, insn: &Instruction) -> Emitted {
+        self.clobber_flags();
+        self.fetch(insn)?;
+        self.e.store(RAX, context(field::TARGET));
+        self.e.lea(RAX, At::Base(STACK_POINTER, -8));
+        self.translate_address(STACK_WRITE);
+        self.e.load(RBP, context(field::TARGET));
+        self.e.store(RBP, At::Base(RAX, 0));
+        self.e.immediate(true, group::SUB, STACK_POINTER, 8);
+        self.resume_here(false);
+        Ok(())
+    }
+
     /// POP of a register.
     pub(super) fn pop(&mut self, insn: &Instruction) -> Emitted {
-        if insn.code() != Code::Pop_r64 || insn.op0_register() == Register::RSP {
+        if insn.code() != Code::Pop_r64 {
             return Err(Unsupported);
         }
         self.clobber_flags();
@@ -228,7 +256,9 @@ impl Builder<'_> {
                 self.e.store(RBP, spilled(index));
             }
         }
-        self.e.immediate(true, group::ADD, STACK_POINTER, 8);
+        if insn.op0_register() != Register::RSP {
+            self.e.immediate(true, group::ADD, STACK_POINTER, 8);
+        }
         self.resume_here(false);
         Ok(())
     }

@@ -4,10 +4,12 @@
 use std::mem::offset_of;
 use std::sync::atomic::AtomicU32;
 
+use super::stubs::{jump_index, second_way};
 use crate::block::{Flow, Op, instructions_before};
 use crate::cpu::control::Mode;
 use crate::cpu::flags::bit;
-use crate::cpu::{Cpu, Interruptibility, slot};
+use crate::cpu::{Cpu, Interruptibility, TrapCause, slot};
+use crate::exit::Access;
 use crate::mmu::Entry;
 
 /// Why generated code was left.
@@ -69,6 +71,9 @@ pub(super) struct Context {
     pub(super) back: u64,
     pub(super) host_stack: u64,
     pub(super) run_ops: extern "sysv64" fn(&mut Context, u32, &Unit) -> u32,
+    pub(super) refetch: extern "sysv64" fn(&mut Context) -> u64,
+    /// Scratch of the string stubs.
+    pub(super) ends: [u64; 2],
     /// Entries of dropped blocks through keys made before.
     pub(super) gone: u32,
     /// The mode that the running blocks are for.
@@ -80,6 +85,7 @@ pub(super) struct Context {
 
 /// What ends with the next instruction.
 #[derive(Clone, Copy, Default)]
+#[repr(C)]
 pub(super) struct Shadow {
     /// Of STI.
     sti: bool,
@@ -110,7 +116,7 @@ impl Shadow {
     }
 }
 
-/// Offsets for generated code; all within 8 bits.
+/// Offsets for generated code; those often used within 8 bits.
 pub(super) mod field {
     use super::{Context, offset_of};
     pub(crate) const CPU: i32 = offset_of!(Context, cpu) as i32;
@@ -130,6 +136,10 @@ pub(super) mod field {
     pub(crate) const HOST_STACK: i32 = offset_of!(Context, host_stack) as i32;
     pub(crate) const GONE: i32 = offset_of!(Context, gone) as i32;
     pub(crate) const RUN_OPS: i32 = offset_of!(Context, run_ops) as i32;
+    pub(crate) const REFETCH: i32 = offset_of!(Context, refetch) as i32;
+    pub(crate) const ENDS: i32 = offset_of!(Context, ends) as i32;
+    pub(crate) const SHADOW: i32 = offset_of!(Context, shadow) as i32;
+    pub(crate) const SHADOW_AT: i32 = offset_of!(Context, shadow_at) as i32;
 }
 
 /// Stands in front of each block's code, for calls of the interpreter.
@@ -186,13 +196,53 @@ pub(super) extern "sysv64" fn run_ops(context: &mut Context, packed: u32, unit: 
         let at = cpu.trapped.start;
         let done = instructions_before(ops, at) as i32;
         context.budget += i32::from(unit.instructions) - done;
-        return exit::TRAP;
+        return trap(context, cpu);
     }
     if flow == Flow::Stop || cpu.mode.0 != context.mode {
         return go_on(context, cpu);
     }
     context.tlb = cpu.mmu.current_entries();
     flow as u32
+}
+
+/// Delivers a fault or software interrupt to the guest, if that is what a trap comes to; an exit waits in the CPU.
+fn trap(context: &mut Context, cpu: &mut Cpu) -> u32 {
+    cpu.flags.set_arithmetic(from_raw(context.flags));
+    // A software interrupt is an instruction that has completed.
+    if context.shadow_at == context.budget && !matches!(cpu.cause, TrapCause::Software { .. }) {
+        std::mem::take(&mut context.shadow).restore(cpu);
+    }
+    let before = cpu.instructions;
+    cpu.left = cpu.take_trap();
+    // What it counts is counted by the budget here.
+    context.budget -= cpu.instructions.wrapping_sub(before) as i32;
+    cpu.instructions = before;
+    if cpu.left.is_some() {
+        return exit::TRAP;
+    }
+    go_on(context, cpu)
+}
+
+/// The code for the guest's at `target`, or 0: where the first level of the TLB does not know the page any more. An
+/// inline cache is filled in.
+pub(super) extern "sysv64" fn refetch(context: &mut Context) -> u64 {
+    // SAFETY: as in `run_ops`.
+    let cpu = unsafe { &mut *context.cpu };
+    let target = context.target;
+    let known = cpu.mmu.lookup_fetch(target).or_else(|| cpu.mmu.refill(target, Access::Fetch));
+    let Some(host) = known.map(|host| host as u64) else { return 0 };
+    let user = usize::from(context.mode & Mode::USER != 0);
+    let index = jump_index(host);
+    // SAFETY: each table has an entry for every index.
+    let ways = [index, second_way(index)].map(|index| unsafe { *context.jumps[user].add(index) });
+    let Some(jump) = ways.into_iter().find(|jump| jump.host == host) else { return 0 };
+    if context.link & 1 != 0 {
+        let cache = (context.link & !1) as *mut [u64; 2];
+        // SAFETY: the two slots of the inline cache through which this was reached; only this thread uses them.
+        unsafe { cache.write([host & !0xfff, jump.code]) };
+    }
+    context.page = target & !0xfff;
+    jump.code
 }
 
 /// After an instruction behind which everything may be different: goes on in generated code if nothing wants a look.

@@ -8,6 +8,7 @@ pub(super) mod host {
     pub(crate) const RDX: u8 = 2;
     pub(crate) const RSI: u8 = 6;
     pub(crate) const RDI: u8 = 7;
+    pub(crate) const RCX: u8 = 1;
 }
 
 use host::{RBP, RSP};
@@ -19,6 +20,8 @@ pub(super) mod opcode {
     pub(crate) const CMP: &[u8] = &[0x3b];
     pub(crate) const LOAD: &[u8] = &[0x8b];
     pub(crate) const STORE: &[u8] = &[0x89];
+    pub(crate) const TEST: &[u8] = &[0x85];
+    pub(crate) const MOVZX_WORD: &[u8] = &[0x0f, 0xb7];
     pub(crate) const LEA: &[u8] = &[0x8d];
     pub(crate) const MOVUPS_LOAD: &[u8] = &[0x0f, 0x10];
     pub(crate) const MOVUPS_STORE: &[u8] = &[0x0f, 0x11];
@@ -188,6 +191,13 @@ impl Emitter {
             Ok(short) => self.byte(short as u8),
             Err(_) => self.imm32(value),
         }
+    }
+
+    /// `test reg, imm`.
+    pub(super) fn test_immediate(&mut self, wide: bool, reg: u8, value: i32) {
+        self.rex(wide, 0, 0, reg);
+        self.raw(&[0xf7, 0xc0 | reg & 7]);
+        self.imm32(value);
     }
 
     /// `op dword/qword [at], imm8`.

@@ -9,23 +9,30 @@ use super::registers::{HOMES, Home, spilled};
 use super::stubs::{context, state};
 use super::unit::{Builder, Emitted, Unsupported};
 use crate::cpu::slot;
-use crate::mmu::{Entry, TLB_INDEX_BITS};
+use crate::mmu::{Entry, TLB_FETCH_OFFSET, TLB_INDEX_BITS};
 
 /// log2 of the bytes of a TLB entry.
 const ENTRY_BITS: u32 = 5;
 const _: () = assert!(size_of::<Entry>() == 1 << ENTRY_BITS);
 const PAGE_BITS: u32 = 12;
 
-/// Offsets within a TLB entry.
-pub(super) const FETCH: i32 = std::mem::offset_of!(Entry, fetch) as i32;
-const READ: i32 = std::mem::offset_of!(Entry, read) as i32;
-const WRITE: i32 = std::mem::offset_of!(Entry, write) as i32;
+/// Offsets from a TLB entry for data, of fetches to the one for those.
+pub(super) const FETCH: i32 = (TLB_FETCH_OFFSET + std::mem::offset_of!(Entry, fetch)) as i32;
+pub(super) const FETCH_HOST: i32 = TLB_FETCH_OFFSET as i32 + HOST;
+pub(super) const READ: i32 = std::mem::offset_of!(Entry, read) as i32;
+pub(super) const WRITE: i32 = std::mem::offset_of!(Entry, write) as i32;
 pub(super) const HOST: i32 = std::mem::offset_of!(Entry, host) as i32;
 
-/// Puts the address of the TLB entry for the linear address in RAX into RBP; flags are lost.
+/// Puts the address of the TLB entry for data at the linear address in RAX into RBP; flags are lost.
 pub(super) fn emit_tlb_entry(e: &mut Emitter) {
-    e.registers(false, opcode::LOAD, RBP, RAX);
-    e.shift(false, group::SHR, RBP, (PAGE_BITS - ENTRY_BITS) as u8);
+    let count = (PAGE_BITS - ENTRY_BITS) as u8;
+    if std::arch::is_x86_feature_detected!("bmi2") {
+        // rorx ebp, eax, count
+        e.raw(&[0xc4, 0xe3, 0x7b, 0xf0, 0xe8, count]);
+    } else {
+        e.registers(false, opcode::LOAD, RBP, RAX);
+        e.shift(false, group::SHR, RBP, count);
+    }
     e.immediate(false, group::AND, RBP, ((1 << TLB_INDEX_BITS) - 1) << ENTRY_BITS);
     e.memory(true, opcode::ADD, RBP, context(field::TLB));
 }

@@ -5,30 +5,37 @@
 //! one semantics. Code depends on the offset of a block in its page, not on the page's linear address.
 //!
 //! At the seams between blocks all state but the general registers is in memory: arithmetic flags in the context (as
-//! LAHF and SETO give them), XMM registers in [`Cpu`]. Blocks of one page are chained through slots. Across pages the
+//! LAHF and SETO give them), XMM registers in [`Cpu`]. Within a block flags are stored only where they cannot be worked
+//! out again (`lazy`), and neighbouring accesses share a look-up in the TLB (`runs`). Blocks of one page are chained through slots. Across pages the
 //! TLB says which host page the target is in; an inline cache compares that page, indirect branches look into a table
 //! by host address. So a flush of translations costs no link. Each loop passes a test of the pending word, each block
 //! counts down a budget.
 #![allow(unsafe_code)] // runs generated code
 
+mod bits;
 mod branch;
 mod context;
 mod emitter;
+mod flags;
+mod lazy;
 mod memory;
 mod native;
 mod region;
 mod registers;
+mod runs;
 mod simd;
+mod slow;
+mod strings;
 mod stubs;
 mod system;
 mod unit;
 mod vector;
 
-use iced_x86::Encoder;
+use iced_x86::{Encoder, InstructionInfoFactory};
 
 use crate::block::Op;
+use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
-use crate::cpu::{Cpu, TrapCause};
 use context::{Context, Jump, Shadow, exit};
 use emitter::Emitter;
 use region::Region;
@@ -86,6 +93,7 @@ pub(crate) struct Translator {
     slot: u64,
     caches: Vec<u64>,
     encoder: Encoder,
+    info: InstructionInfoFactory,
     buffers: Buffers,
     /// Counts flushes of all code: older links are void.
     epoch: u64,
@@ -110,7 +118,7 @@ impl Translator {
         let mut e = Emitter::new(region.code_address());
         let stubs = stubs::emit(&mut e);
         region.write_code(e.address, &e.bytes)?;
-        let mut jumps = [(); 2].map(|()| vec![Jump::NONE; 1 << JUMP_BITS].into_boxed_slice());
+        let mut jumps = [(); 2].map(|()| vec![Jump::NONE; 2 << JUMP_BITS].into_boxed_slice());
         let context = region.top_of_stack::<Context>();
         let value = Context {
             cpu: std::ptr::null_mut(),
@@ -130,6 +138,8 @@ impl Translator {
             host_stack: 0,
             gone: 0,
             run_ops: context::run_ops,
+            refetch: context::refetch,
+            ends: [0; 2],
             mode: 0,
             shadow: Shadow::default(),
             shadow_at: 0,
@@ -140,7 +150,7 @@ impl Translator {
         // Both parts grow alike.
         let middle = (region.code_address() + region.code_size() as u64 / 2).next_multiple_of(64);
         let slot = region.slots().start;
-        let (encoder, caches) = (Encoder::new(64), Vec::new());
+        let (encoder, info, caches) = (Encoder::new(64), InstructionInfoFactory::new(), Vec::new());
         Some(Self {
             region,
             context,
@@ -153,6 +163,7 @@ impl Translator {
             slot,
             caches,
             encoder,
+            info,
             buffers: Buffers::default(),
             epoch: 0,
         })
@@ -187,8 +198,8 @@ impl Translator {
         }
         let source = Source { ops, bytes, offset, user: mode.has(Mode::USER) };
         let buffers = std::mem::take(&mut self.buffers);
-        let builder =
-            Builder::new((self.next, self.cold), self.slot, &mut self.encoder, &self.stubs, source, buffers);
+        let tools = (&mut self.encoder, &mut self.info);
+        let builder = Builder::new((self.next, self.cold), self.slot, tools, &self.stubs, source, buffers);
         let made = builder.build(instructions);
         self.buffers = made.buffers;
         let buffers = &self.buffers;
@@ -230,9 +241,7 @@ impl Translator {
         let context = self.context();
         context.cpu = std::ptr::null_mut();
         cpu.flags.set_arithmetic(context::from_raw(context.flags));
-        // A software interrupt is an instruction that has completed.
-        let completed = outcome == exit::TRAP && matches!(cpu.cause, TrapCause::Software { .. });
-        if context.shadow_at == context.budget && !completed {
+        if context.shadow_at == context.budget {
             context.shadow.restore(cpu);
         }
         if context.gone >= MAX_GONE {
@@ -266,8 +275,15 @@ impl Translator {
 
     /// Remembers which code stands for the guest's at a host address, for indirect branches.
     pub(crate) fn remember(&mut self, code: Code, host: usize, user: bool) {
-        if let Some(entry) = self.jumps[usize::from(user)].get_mut(stubs::jump_index(host as u64)) {
-            *entry = Jump { host: host as u64, code: code.entry };
+        let jump = Jump { host: host as u64, code: code.entry };
+        let table = &mut self.jumps[usize::from(user)];
+        let index = stubs::jump_index(jump.host);
+        let Some(first) = table.get_mut(index) else { return };
+        let old = std::mem::replace(first, jump);
+        if old.host != jump.host
+            && let Some(second) = table.get_mut(stubs::second_way(index))
+        {
+            *second = old;
         }
     }
 

@@ -1,16 +1,19 @@
 //! Instructions that stay what they are: decoded, with their registers and memory operand replaced, encoded again.
 
-use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpKind, Register, RflagsBits};
 
 use super::emitter::host::{RAX, RBP};
 use super::emitter::opcode;
+use super::flags::Flags;
+use super::lazy::Origin;
 use super::memory::Need;
 use super::registers::{ACCUMULATOR, Home, home, sized, spilled, spilled_offset};
-use super::unit::{ARITHMETIC, Back, Builder, Emitted, Flags, Unsupported};
+use super::slow::Back;
+use super::unit::{ARITHMETIC, Builder, Emitted, Unsupported};
 
 /// What an instruction does to its operands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     /// Writes operand 0, reads the others (and 0, perhaps).
     Writes,
     /// Reads all.
@@ -22,7 +25,7 @@ enum Shape {
 }
 
 /// Instructions that are rewritten operand by operand.
-fn shape(insn: &Instruction) -> Option<Shape> {
+pub(super) fn shape(insn: &Instruction) -> Option<Shape> {
     use Mnemonic as M;
     Some(match insn.mnemonic() {
         M::Mov | M::Movzx | M::Movsx | M::Movsxd => {
@@ -42,6 +45,8 @@ fn shape(insn: &Instruction) -> Option<Shape> {
         M::Imul | M::Mul => Shape::Accumulator,
         // Of registers it is rare, and the destination may be the accumulator itself.
         M::Cmpxchg if insn.op0_kind() == OpKind::Memory => Shape::Accumulator,
+        M::Cmpxchg8b => Shape::Accumulator,
+        M::Cmpxchg16b if std::arch::is_x86_feature_detected!("cmpxchg16b") => Shape::Accumulator,
         M::Bswap if insn.op0_register().size() != 2 => Shape::Writes,
         M::Bsf | M::Bsr | M::Tzcnt | M::Lzcnt if insn.op0_register().size() != 2 => Shape::Writes,
         M::Popcnt if std::arch::is_x86_feature_detected!("popcnt") => Shape::Writes,
@@ -72,7 +77,7 @@ fn is_moffs(insn: &Instruction) -> bool {
 }
 
 /// The same operation on any register, for forms that imply AL, AX, EAX or RAX.
-fn general_form(code: Code) -> Option<Code> {
+pub(super) fn general_form(code: Code) -> Option<Code> {
     macro_rules! forms {
         ($($byte:ident $byte_rm:ident $word:ident $word_rm:ident $dword:ident $dword_rm:ident $qword:ident $qword_rm:ident;)*) => {
             match code {
@@ -118,7 +123,7 @@ pub(super) fn keeps_flags(insn: &Instruction) -> bool {
 }
 
 /// May the count of a shift be 0 once it is masked?
-fn may_be_zero(insn: &Instruction, operand: u32) -> bool {
+pub(super) fn may_be_zero(insn: &Instruction, operand: u32) -> bool {
     insn.op_kind(operand) == OpKind::Register || insn.immediate(operand) & 31 == 0
 }
 
@@ -145,6 +150,21 @@ impl Builder<'_> {
             }
             M::Div | M::Idiv => return self.divide(insn),
             M::Cli => return self.clear_interrupt_flag(),
+            M::Sti => return self.set_interrupt_flag(),
+            M::Cld => return self.direction_flag(false),
+            M::Std => return self.direction_flag(true),
+            M::Swapgs => return self.swap_gs(),
+            M::Rdfsbase | M::Rdgsbase | M::Wrfsbase | M::Wrgsbase => return self.segment_base(insn),
+            M::Mov if insn.op_kind(1) == OpKind::Register && insn.op1_register().is_cr() => {
+                return self.read_control(insn);
+            }
+            M::Mov if is_selector_read(insn) => return self.read_selector(insn),
+            M::Bt | M::Bts | M::Btr | M::Btc
+                if insn.op0_kind() == OpKind::Memory && insn.op1_kind() == OpKind::Register =>
+            {
+                return self.bit_string(insn);
+            }
+            _ if insn.is_string_instruction() => return self.string(insn),
             M::Pushfq => return self.push_flags(),
             M::Cbw | M::Cwde | M::Cdqe | M::Cwd | M::Cdq | M::Cqo => {
                 self.e.copy(RAX, ACCUMULATOR);
@@ -191,6 +211,7 @@ impl Builder<'_> {
     fn rewrite(&mut self, insn: &Instruction, shape: Shape) -> Emitted {
         let mut out = *insn;
         out.set_code(general_form(insn.code()).ok_or(Unsupported)?);
+        read_spilled(&mut out);
         out.set_has_rep_prefix(false);
         out.set_has_repne_prefix(false);
         let modified = insn.rflags_modified() & ARITHMETIC;
@@ -200,10 +221,11 @@ impl Builder<'_> {
         let memory = memory_operand(insn);
         if let Some(operand) = memory {
             let size = insn.memory_size().size() as u32;
-            let aligned = insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg;
+            let aligned =
+                insn.has_lock_prefix() || matches!(insn.mnemonic(), Mnemonic::Xchg | Mnemonic::Cmpxchg16b);
             let write =
                 operand == 0 && shape != Shape::Reads && insn.mnemonic() != Mnemonic::Mul && !is_imul(insn);
-            if !matches!(size, 1 | 2 | 4 | 8) {
+            if !matches!(size, 1 | 2 | 4 | 8) && insn.mnemonic() != Mnemonic::Cmpxchg16b {
                 return Err(Unsupported);
             }
             self.clobber_flags();
@@ -219,7 +241,12 @@ impl Builder<'_> {
         let high = (0..insn.op_count())
             .any(|i| insn.op_kind(i) == OpKind::Register && insn.op_register(i) == Register::AH);
         let implied = shape == Shape::Accumulator || high;
-        if implied || reads && self.flags == Flags::Memory {
+        // INC, DEC, ADC and SBB want no more than CF.
+        let carry = insn.rflags_read() & ARITHMETIC | ARITHMETIC & !modified;
+        if reads && carry == RflagsBits::CF && self.flags == Flags::Memory {
+            self.load_carry();
+        }
+        if implied || reads && !self.host_has_flags() {
             // RAX is wanted.
             if memory.is_some() {
                 self.e.copy(RBP, RAX);
@@ -252,12 +279,12 @@ impl Builder<'_> {
             self.e.store(scratch, spilled(index));
         }
         if writes {
-            self.flags = Flags::Host;
+            self.set_host_flags(Origin::of(insn));
         }
         if memory.is_some() {
-            if !writes {
-                // The slow path has them in memory only.
-                self.flags = Flags::Memory;
+            if !writes && self.flags != Flags::Dead {
+                // The slow path has them in memory only, or nowhere.
+                self.flags = if self.entry.is_some() { Flags::Lazy } else { Flags::Memory };
             }
             let back = Back::Resume { at: self.e.here(), flags: writes };
             self.end_slow(self.vectors, back, writes || reads);
@@ -266,7 +293,7 @@ impl Builder<'_> {
     }
 
     /// Replaces a register operand; one without a host register is loaded into scratch and, if written, `kept`.
-    fn place_register(
+    pub(super) fn place_register(
         &mut self,
         out: &mut Instruction,
         operand: u32,
@@ -302,7 +329,10 @@ impl Builder<'_> {
                     return again;
                 }
                 let scratch = free.iter_mut().find_map(Option::take).ok_or(Unsupported)?;
-                self.e.load(scratch, spilled(index));
+                let itself = out.op1_register().full_register() == register.full_register();
+                if !(written && is_move(out) && register.size() >= 4) || itself {
+                    self.e.load(scratch, spilled(index));
+                }
                 out.set_op_register(operand, sized(scratch, register));
                 if written && let Some(place) = kept.iter_mut().find(|place| place.is_none()) {
                     *place = Some((scratch, index));
@@ -332,6 +362,44 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// Only moves, and writes all of a destination of 32 or 64 bits.
+pub(super) fn is_move(insn: &Instruction) -> bool {
+    use Mnemonic as M;
+    matches!(insn.mnemonic(), M::Mov | M::Movzx | M::Movsx | M::Movsxd)
+}
+
+/// Chooses the form that can read its second operand from the context, if that is where it lives.
+pub(super) fn read_spilled(out: &mut Instruction) {
+    let register = |i| (out.op_kind(i) == OpKind::Register).then(|| home(out.op_register(i))).flatten();
+    if out.op_count() != 2 {
+        return;
+    }
+    if let (Some(Home::Host(_)), Some(Home::Spilled(_))) = (register(0), register(1)) {
+        out.set_code(match out.code() {
+            Code::Add_rm32_r32 => Code::Add_r32_rm32,
+            Code::Add_rm64_r64 => Code::Add_r64_rm64,
+            Code::Or_rm32_r32 => Code::Or_r32_rm32,
+            Code::Or_rm64_r64 => Code::Or_r64_rm64,
+            Code::And_rm32_r32 => Code::And_r32_rm32,
+            Code::And_rm64_r64 => Code::And_r64_rm64,
+            Code::Sub_rm32_r32 => Code::Sub_r32_rm32,
+            Code::Sub_rm64_r64 => Code::Sub_r64_rm64,
+            Code::Xor_rm32_r32 => Code::Xor_r32_rm32,
+            Code::Xor_rm64_r64 => Code::Xor_r64_rm64,
+            Code::Cmp_rm32_r32 => Code::Cmp_r32_rm32,
+            Code::Cmp_rm64_r64 => Code::Cmp_r64_rm64,
+            Code::Mov_rm32_r32 => Code::Mov_r32_rm32,
+            Code::Mov_rm64_r64 => Code::Mov_r64_rm64,
+            other => other,
+        });
+    }
+}
+
+fn is_selector_read(insn: &Instruction) -> bool {
+    let register = |i| insn.op_kind(i) == OpKind::Register;
+    register(0) && register(1) && insn.op0_register().is_gpr() && insn.op1_register().is_segment_register()
 }
 
 fn is_imul(insn: &Instruction) -> bool {

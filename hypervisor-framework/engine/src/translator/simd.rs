@@ -6,7 +6,8 @@ use super::emitter::host::RAX;
 use super::memory::Need;
 use super::native::{memory_operand, replace_memory};
 use super::registers::{Home, home, sized};
-use super::unit::{ARITHMETIC, Back, Builder, Emitted, Flags, Unsupported};
+use super::slow::Back;
+use super::unit::{ARITHMETIC, Builder, Emitted, Unsupported};
 
 /// What the host must have; SSE2 is part of x86-64.
 fn host_has(insn: &Instruction) -> bool {
@@ -203,7 +204,7 @@ impl Builder<'_> {
         self.encode(&out)?;
         let writes = insn.rflags_modified() & ARITHMETIC != 0;
         if writes {
-            self.flags = Flags::Host;
+            self.set_host_flags(None);
         }
         let back = Back::Resume { at: self.e.here(), flags: writes };
         self.end_slow(self.vectors, back, writes);

@@ -6,25 +6,34 @@ use std::mem::offset_of;
 use super::context::{exit, field};
 use super::emitter::host::{RAX, RBP, RDI, RDX, RSI, RSP};
 use super::emitter::{At, Emitter, condition, group, opcode};
-use super::memory::{FETCH, HOST, emit_tlb_entry};
+use super::memory::{FETCH, FETCH_HOST, emit_tlb_entry};
 use super::registers::{HOMES, Home, spilled};
-use crate::cpu::Cpu;
+use crate::Segment;
 use crate::cpu::flags::Flags;
+use crate::cpu::{Cpu, Msrs};
+use crate::intercept::Intercepts;
 
-/// log2 of the entries of a jump table.
-pub(super) const JUMP_BITS: u32 = 13;
+/// log2 of the entries of a jump table's first half.
+pub(super) const JUMP_BITS: u32 = 14;
 /// log2 of the bytes of an entry.
 const ENTRY_BITS: u8 = 4;
 const _: () = assert!(size_of::<super::context::Jump>() == 1 << ENTRY_BITS);
 
 /// Offsets within [`Cpu`].
 pub(super) mod state {
-    use super::{Cpu, Flags, offset_of};
+    use super::{Cpu, Flags, Intercepts, Msrs, Segment, offset_of};
     pub(crate) const REGS: i32 = offset_of!(Cpu, regs) as i32;
     pub(crate) const RIP: i32 = offset_of!(Cpu, rip) as i32;
     pub(crate) const XMM: i32 = offset_of!(Cpu, xmm) as i32;
     pub(crate) const CPL: i32 = offset_of!(Cpu, cpl) as i32;
     pub(crate) const SYSTEM_FLAGS: i32 = (offset_of!(Cpu, flags) + offset_of!(Flags, system)) as i32;
+    pub(crate) const CR2: i32 = offset_of!(Cpu, cr2) as i32;
+    pub(crate) const CR4: i32 = offset_of!(Cpu, cr4) as i32;
+    pub(crate) const KERNEL_GS_BASE: i32 = (offset_of!(Cpu, msrs) + offset_of!(Msrs, kernel_gs_base)) as i32;
+    pub(crate) const CONTROLS: i32 = (offset_of!(Cpu, intercepts) + offset_of!(Intercepts, controls)) as i32;
+    /// The selector of segment register 0; the next one's is [`SEGMENT_SIZE`] behind.
+    pub(crate) const SELECTORS: i32 = (offset_of!(Cpu, segments) + offset_of!(Segment, selector)) as i32;
+    pub(crate) const SEGMENT_SIZE: i32 = size_of::<Segment>() as i32;
     pub(crate) const FPU_BLOCKED: i32 = offset_of!(Cpu, fpu_blocked) as i32;
 }
 
@@ -47,6 +56,13 @@ pub(super) struct Stubs {
     pub(super) gone: [u64; 2],
     /// Goes to the block at RAX.
     pub(super) lookup: [u64; 2],
+    /// Answers in RAX the code for the guest's at `target`, 0 if it is not known; RBP is lost. Then `page` is set.
+    pub(super) refetch: u64,
+    /// Goes to the block at `target`, or leaves to find it.
+    pub(super) refind: [u64; 2],
+    /// REP MOVS and REP STOS by log2 of the element's size: ZF is set if it is done, else nothing is.
+    pub(super) moves: [u64; 4],
+    pub(super) stores: [u64; 4],
 }
 
 pub(super) fn context(offset: i32) -> At {
@@ -62,8 +78,16 @@ pub(super) fn jump_index(host: u64) -> usize {
     ((host ^ host >> 12) & ((1 << JUMP_BITS) - 1)) as usize
 }
 
-/// Goes to the block at RAX if a jump table knows it; answers the branches taken if not, behind which RAX and RBP are
-/// lost and `target` holds the address.
+/// Bytes from an entry to its second way.
+const SECOND_WAY: i32 = 1 << (JUMP_BITS + ENTRY_BITS as u32);
+
+/// Where what is driven out of a place in a jump table goes: its second half is for that.
+pub(super) fn second_way(index: usize) -> usize {
+    index + (1 << JUMP_BITS)
+}
+
+/// Goes to the block at RAX if a jump table knows it; answers the branches taken if not: where the TLB does not know the
+/// page, and where [`emit_second_way`] goes on. `target` holds the address.
 pub(super) fn emit_lookup(e: &mut Emitter, user: usize, commit: impl FnOnce(&mut Emitter)) -> [usize; 2] {
     e.store(RAX, context(field::TARGET));
     emit_tlb_entry(e);
@@ -71,7 +95,7 @@ pub(super) fn emit_lookup(e: &mut Emitter, user: usize, commit: impl FnOnce(&mut
     e.memory(true, opcode::XOR, RAX, At::Base(RBP, FETCH));
     e.immediate(true, group::CMP, RAX, 0xfff);
     let unknown = e.branch_if(condition::ABOVE);
-    e.memory(true, opcode::ADD, RAX, At::Base(RBP, HOST));
+    e.memory(true, opcode::ADD, RAX, At::Base(RBP, FETCH_HOST));
     e.registers(false, opcode::LOAD, RBP, RAX);
     e.shift(false, group::SHR, RBP, 12);
     e.registers(false, opcode::XOR, RBP, RAX);
@@ -81,11 +105,26 @@ pub(super) fn emit_lookup(e: &mut Emitter, user: usize, commit: impl FnOnce(&mut
     e.memory(true, opcode::CMP, RAX, At::Base(RBP, 0));
     let other = e.branch_if(condition::NOT_EQUAL);
     commit(e);
+    emit_go(e, 0);
+    [unknown, other]
+}
+
+/// Goes on where the first place in the table was another block's; answers the branch taken if the second is, too. RAX
+/// and RBP are lost behind it.
+pub(super) fn emit_second_way(e: &mut Emitter, commit: impl FnOnce(&mut Emitter)) -> usize {
+    e.memory(true, opcode::CMP, RAX, At::Base(RBP, SECOND_WAY));
+    let other = e.branch_if(condition::NOT_EQUAL);
+    commit(e);
+    emit_go(e, SECOND_WAY);
+    other
+}
+
+/// Goes to the block of the entry at RBP and an offset.
+fn emit_go(e: &mut Emitter, offset: i32) {
     e.load(RAX, context(field::TARGET));
     e.immediate(true, group::AND, RAX, -4096);
     e.store(RAX, context(field::PAGE));
-    e.jump_memory(At::Base(RBP, 8));
-    [unknown, other]
+    e.jump_memory(At::Base(RBP, offset + 8));
 }
 
 /// Branches if something is pending. RBP and flags are lost.
@@ -119,6 +158,30 @@ fn load_registers(e: &mut Emitter) {
             }
         }
     }
+}
+
+/// Begins a stub that is called: the return address leaves the stack, so that RSP is the context again.
+pub(super) fn emit_enter(e: &mut Emitter) {
+    // pop [BACK]
+    e.memory(false, &[0x8f], 0, context(field::BACK));
+}
+
+/// Ends it.
+pub(super) fn emit_return(e: &mut Emitter) {
+    // push [BACK]; ret
+    e.memory(false, &[0xff], 6, context(field::BACK));
+    e.byte(0xc3);
+}
+
+/// Calls a function of the context's, which is its first argument; the registers are in the CPU then.
+fn emit_call(e: &mut Emitter, function: i32, arguments: impl FnOnce(&mut Emitter)) {
+    store_registers(e);
+    e.copy(RDI, RSP);
+    arguments(e);
+    e.copy(RBP, RSP);
+    e.load(RSP, context(field::HOST_STACK));
+    e.memory(false, &[0xff], 2, At::Base(RBP, function));
+    e.copy(RSP, RBP);
 }
 
 /// Callee-saved registers of the System V ABI but RSP, as PUSH encodes them.
@@ -179,7 +242,22 @@ pub(super) fn emit(e: &mut Emitter) -> Stubs {
     }
     let look_target = leave_target(e, exit::LEAVE);
 
+    stubs.refetch = e.address_here();
+    emit_enter(e);
+    emit_call(e, field::REFETCH, |_| {});
+    e.store(RAX, context(field::UNIT));
+    load_registers(e);
+    e.load(RAX, context(field::UNIT));
+    emit_return(e);
+
     for user in 0..2 {
+        stubs.refind[user] = e.address_here();
+        e.call(stubs.refetch);
+        e.registers(true, opcode::TEST, RAX, RAX);
+        e.jump_if(condition::EQUAL, stubs.find_target[user]);
+        // jmp rax
+        e.raw(&[0xff, 0xe0]);
+
         stubs.after[user] = e.address_here();
         e.load(RBP, context(field::CPU));
         e.load(RAX, At::Base(RBP, state::RIP));
@@ -189,10 +267,12 @@ pub(super) fn emit(e: &mut Emitter) -> Stubs {
         e.load(RBP, context(field::PENDING));
         e.memory_immediate(false, group::CMP, At::Base(RBP, 0), 0);
         e.jump_if(condition::NOT_EQUAL, look_target);
-        for miss in emit_lookup(e, user, |_| {}) {
-            e.land(miss);
-        }
-        e.jump(stubs.find_target[user]);
+        let [unknown, other] = emit_lookup(e, user, |_| {});
+        e.land(other);
+        let other = emit_second_way(e, |_| {});
+        e.land(unknown);
+        e.land(other);
+        e.jump(stubs.refind[user]);
 
         stubs.gone[user] = e.address_here();
         e.memory_immediate(false, group::ADD, context(field::GONE), 1);
@@ -203,30 +283,27 @@ pub(super) fn emit(e: &mut Emitter) -> Stubs {
     }
 
     stubs.call = e.address_here();
-    // pop [BACK]: the return address leaves the stack, so that RSP is the context again.
-    e.memory(false, &[0x8f], 0, context(field::BACK));
+    emit_enter(e);
     e.memory(false, opcode::STORE, RAX, context(field::EXIT));
     e.store(RBP, context(field::UNIT));
-    store_registers(e);
-    e.copy(RDI, RSP);
-    e.memory(false, opcode::LOAD, RSI, context(field::EXIT));
-    e.load(RDX, context(field::UNIT));
-    e.copy(RBP, RSP);
-    e.load(RSP, context(field::HOST_STACK));
-    e.memory(false, &[0xff], 2, At::Base(RBP, field::RUN_OPS));
-    e.copy(RSP, RBP);
+    emit_call(e, field::RUN_OPS, |e| {
+        e.memory(false, opcode::LOAD, RSI, context(field::EXIT));
+        e.load(RDX, context(field::UNIT));
+    });
     e.memory(false, opcode::STORE, RAX, context(field::EXIT));
     e.immediate(false, group::CMP, RAX, exit::STOP as i32);
     let unusual = e.branch_if(condition::ABOVE_OR_EQUAL);
     load_registers(e);
-    // push [BACK]; ret
-    e.memory(false, &[0xff], 6, context(field::BACK));
-    e.byte(0xc3);
+    emit_return(e);
     e.land(unusual);
     e.immediate(false, group::CMP, RAX, exit::GO_ON[0] as i32);
     e.jump_if(condition::BELOW, out);
     load_registers(e);
     e.jump_if(condition::EQUAL, stubs.after[0]);
     e.jump(stubs.after[1]);
+    for size in 0..4 {
+        stubs.moves[size] = super::strings::emit(e, size as u8, true);
+        stubs.stores[size] = super::strings::emit(e, size as u8, false);
+    }
     stubs
 }

@@ -1,13 +1,16 @@
-//! One block's host code: the walk over its instructions, flags, calls of the interpreter.
+//! One block's host code: the walk over its instructions, calls of the interpreter.
 
-use iced_x86::{Encoder, Instruction, RflagsBits};
+use iced_x86::{Encoder, FlowControl, Instruction, InstructionInfoFactory, RflagsBits};
 
 use super::context::{Unit, field, packed};
 use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, Emitter, condition, group};
+use super::flags::Flags;
+use super::lazy::{Effect, Origin, effect};
+use super::slow::{Leave, Slow};
 use super::stubs::{Stubs, context};
 use super::vector::Vectors;
-use crate::block::Op;
+use crate::block::{Flow, Op};
 
 /// The six arithmetic flags.
 pub(super) const ARITHMETIC: u32 =
@@ -21,43 +24,24 @@ pub(super) struct Unsupported;
 
 pub(super) type Emitted = Result<(), Unsupported>;
 
-/// Where the guest's arithmetic flags are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flags {
-    /// In the context only.
-    Memory,
-    /// In the host's flags only.
-    Host,
-    Both,
-}
-
-/// What a call of the interpreter out of line comes back to.
+/// An instruction of the block.
 #[derive(Clone, Copy)]
-pub(super) enum Back {
-    /// An offset in the block; with the host's flags loaded.
-    Resume { at: usize, flags: bool },
-    /// The block ends with it.
-    End,
+pub(super) struct Step {
+    pub(super) insn: Instruction,
+    /// Its micro-ops: first, count.
+    pub(super) ops: (usize, usize),
+    pub(super) effect: Effect,
 }
 
-/// A call of the interpreter out of line: for accesses the TLB does not know.
-struct Slow {
-    /// Its branches in [`Builder::landings`]: first, count.
-    branches: (usize, usize),
-    ops: (usize, usize),
-    sync: bool,
+/// See [`Builder::save_state`].
+pub(super) struct Saved {
+    code: usize,
+    flags: (Flags, Option<Origin>, usize),
     vectors: Vectors,
-    back: Back,
-}
-
-/// A way out of a block, out of line.
-pub(super) enum Leave {
-    /// Through the slot or inline cache (odd) `link`; the slot points here first.
-    Find { branches: [Option<usize>; 2], link: u64, offset: i32 },
-    /// Something is pending.
-    Look { branch: usize, offset: i32 },
-    /// To [`Stubs::lookup`], in RAX or `target`.
-    FindTarget { branch: usize },
+    deferred: Option<(usize, usize, bool)>,
+    leaves: usize,
+    slow: usize,
+    slots: (u64, usize, usize),
 }
 
 /// A block to translate.
@@ -76,6 +60,7 @@ pub(super) struct Buffers {
     pub(super) bytes: Vec<u8>,
     /// The code out of line.
     pub(super) cold: Vec<u8>,
+    steps: Vec<Step>,
     branches: Vec<usize>,
     landings: Vec<usize>,
     slow: Vec<Slow>,
@@ -88,6 +73,7 @@ pub(super) struct Buffers {
 
 impl Buffers {
     fn clear(&mut self) {
+        self.steps.clear();
         self.bytes.clear();
         self.cold.clear();
         self.branches.clear();
@@ -103,21 +89,32 @@ impl Buffers {
 pub(super) struct Builder<'a> {
     pub(super) e: Emitter,
     /// What is seldom run, elsewhere, so that what is often run lies close together.
-    cold: Emitter,
+    pub(super) cold: Emitter,
     pub(super) encoder: &'a mut Encoder,
     pub(super) stubs: &'a Stubs,
     pub(super) source: Source<'a>,
     /// 0 supervisor, 1 user.
     pub(super) user: usize,
     pub(super) flags: Flags,
+    /// Where the flags come from, and the step that wrote them.
+    pub(super) origin: Option<Origin>,
+    pub(super) origin_at: usize,
+    /// Where those come from that the current step found stored nowhere.
+    pub(super) entry: Option<Origin>,
     pub(super) vectors: Vectors,
+    pub(super) steps: Vec<Step>,
+    /// The current step.
+    pub(super) at: usize,
+    /// No run begins before this step.
+    pub(super) no_run_before: usize,
+    pub(super) info: &'a mut InstructionInfoFactory,
     /// Branches to the current instruction's slow path.
     pub(super) branches: Vec<usize>,
     /// The micro-ops of the current instruction: first, count.
     pub(super) ops: (usize, usize),
     /// Branches to slow paths of the instructions before.
-    landings: Vec<usize>,
-    slow: Vec<Slow>,
+    pub(super) landings: Vec<usize>,
+    pub(super) slow: Vec<Slow>,
     pub(super) leaves: Vec<Leave>,
     /// Address of the next free slot.
     pub(super) slot: u64,
@@ -141,13 +138,14 @@ impl<'a> Builder<'a> {
     pub(super) fn new(
         (address, cold): (u64, u64),
         slot: u64,
-        encoder: &'a mut Encoder,
+        (encoder, info): (&'a mut Encoder, &'a mut InstructionInfoFactory),
         stubs: &'a Stubs,
         source: Source<'a>,
         mut buffers: Buffers,
     ) -> Self {
         buffers.clear();
-        let Buffers { bytes, cold: cold_bytes, branches, landings, slow, leaves, slots, caches } = buffers;
+        let Buffers { bytes, cold: cold_bytes, steps, branches, landings, slow, leaves, slots, caches } =
+            buffers;
         Self {
             e: Emitter { bytes, address },
             cold: Emitter { bytes: cold_bytes, address: cold },
@@ -156,7 +154,14 @@ impl<'a> Builder<'a> {
             source,
             user: usize::from(source.user),
             flags: Flags::Memory,
+            origin: None,
+            origin_at: 0,
+            entry: None,
             vectors: Vectors::default(),
+            steps,
+            at: 0,
+            no_run_before: 0,
+            info,
             branches,
             ops: (0, 0),
             landings,
@@ -203,32 +208,43 @@ impl<'a> Builder<'a> {
         while !self.e.here().is_multiple_of(align_of::<Unit>()) {
             self.e.byte(0xcc);
         }
-        let Self { e: cold, cold: e, branches, landings, slow, leaves, slots, caches, .. } = self;
+        let Self { e: cold, cold: e, steps, branches, landings, slow, leaves, slots, caches, .. } = self;
         let (bytes, cold) = (e.bytes, cold.bytes);
-        Made { buffers: Buffers { bytes, cold, branches, landings, slow, leaves, slots, caches }, gone }
+        let buffers = Buffers { bytes, cold, steps, branches, landings, slow, leaves, slots, caches };
+        Made { buffers, gone }
     }
 
-    /// Makes a branch of the block's code lead here, out of line.
-    fn land(&mut self, branch: usize) {
-        let here = self.e.address_here();
-        self.cold.land_at(branch, here);
+    fn decode(&mut self, instructions: u32) {
+        let mut decoder =
+            iced_x86::Decoder::with_ip(64, self.source.bytes, 0, iced_x86::DecoderOptions::NONE);
+        let mut first = 0;
+        for _ in 0..instructions {
+            let insn = decoder.decode();
+            let start = insn.ip() as u8;
+            let ops = self.source.ops.iter().skip(first);
+            let count = ops.take_while(|op| op.start == start && op.len != 0).count();
+            self.steps.push(Step { insn, ops: (first, count), effect: effect(&insn) });
+            first += count;
+        }
     }
 
     fn instructions(&mut self, instructions: u32) {
-        let mut decoder =
-            iced_x86::Decoder::with_ip(64, self.source.bytes, 0, iced_x86::DecoderOptions::NONE);
-        let mut insn = Instruction::default();
-        let mut first = 0;
-        for _ in 0..instructions {
-            let start = decoder.ip() as u8;
-            decoder.decode_out(&mut insn);
-            let ops = self.source.ops;
-            let count = ops.iter().skip(first).take_while(|op| op.start == start && op.len != 0).count();
-            self.ops = (first, count);
-            first += count;
-            let last = first >= ops.len();
+        self.decode(instructions);
+        let mut at = 0;
+        while let Some(&Step { insn, ops, .. }) = self.steps.get(at) {
+            if let Some(behind) = self.try_run(at) {
+                at = behind;
+                continue;
+            }
+            (self.at, self.ops) = (at, ops);
+            at += 1;
+            let count = ops.1;
+            let last = ops.0 + count >= self.source.ops.len();
             if count == 0 || self.try_native(&insn) {
                 if last {
+                    if count != 0 && insn.flow_control() == FlowControl::Next {
+                        self.leave_behind(insn.next_ip());
+                    }
                     return;
                 }
                 continue;
@@ -242,39 +258,69 @@ impl<'a> Builder<'a> {
             if last {
                 let Some((from, held, _)) = self.deferred.take() else { return };
                 self.call((from, held), true);
-                self.e.jump(self.stubs.after[self.user]);
+                let after = self.stubs.after[self.user];
+                if matches!(insn.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch) {
+                    self.e.memory_immediate(false, group::CMP, context(field::EXIT), Flow::Fall as i8);
+                    self.e.jump_if(condition::NOT_EQUAL, after);
+                    self.leave_behind(insn.next_ip());
+                } else {
+                    self.e.jump(after);
+                }
                 return;
             }
         }
-        // The block goes on behind its last instruction.
         self.flush_deferred();
+        let next = self.steps.last().map_or(0, |step| step.insn.next_ip());
+        self.leave_behind(next);
+    }
+
+    /// The block goes on behind its last instruction.
+    fn leave_behind(&mut self, next: u64) {
         self.save_flags();
         self.write_back_vectors();
         // A block is too short for this to fail.
-        let _ = self.exit(decoder.ip() as i64, false);
+        let _ = self.exit(next as i64, false);
+    }
+
+    /// What an attempt to emit may change, for [`Self::restore_state`].
+    pub(super) fn save_state(&self) -> Saved {
+        Saved {
+            code: self.e.here(),
+            flags: (self.flags, self.origin, self.origin_at),
+            vectors: self.vectors,
+            deferred: self.deferred,
+            leaves: self.leaves.len(),
+            slow: self.slow.len(),
+            slots: (self.slot, self.slots.len(), self.caches.len()),
+        }
+    }
+
+    pub(super) fn restore_state(&mut self, saved: &Saved) {
+        self.e.bytes.truncate(saved.code);
+        (self.flags, self.origin, self.origin_at) = saved.flags;
+        (self.vectors, self.deferred) = (saved.vectors, saved.deferred);
+        self.leaves.truncate(saved.leaves);
+        self.slow.truncate(saved.slow);
+        self.slot = saved.slots.0;
+        self.slots.truncate(saved.slots.1);
+        self.caches.truncate(saved.slots.2);
     }
 
     /// Emits an instruction as host code, if it can be.
     fn try_native(&mut self, insn: &Instruction) -> bool {
-        let before =
-            (self.e.here(), self.flags, self.vectors, self.deferred, self.leaves.len(), self.slow.len());
-        let slots = (self.slot, self.slots.len(), self.caches.len());
+        let saved = self.save_state();
         self.flush_deferred();
         self.branches.clear();
+        self.before_step();
         if self.native(insn).is_ok() {
+            self.behind_step();
             return true;
         }
-        self.e.bytes.truncate(before.0);
-        (self.flags, self.vectors, self.deferred) = (before.1, before.2, before.3);
-        self.leaves.truncate(before.4);
-        self.slow.truncate(before.5);
-        self.slot = slots.0;
-        self.slots.truncate(slots.1);
-        self.caches.truncate(slots.2);
+        self.restore_state(&saved);
         false
     }
 
-    fn flush_deferred(&mut self) {
+    pub(super) fn flush_deferred(&mut self) {
         if let Some((first, count, sync)) = self.deferred.take() {
             self.call((first, count), sync);
         }
@@ -285,100 +331,13 @@ impl<'a> Builder<'a> {
         self.save_flags();
         self.write_back_vectors();
         self.emit_call(ops, sync);
-        self.flags = Flags::Memory;
+        (self.flags, self.origin) = (Flags::Memory, None);
         self.vectors = Vectors::default();
     }
 
-    fn emit_call(&mut self, ops: (usize, usize), sync: bool) {
+    pub(super) fn emit_call(&mut self, ops: (usize, usize), sync: bool) {
         self.e.constant(RAX, u64::from(packed(ops.0, ops.1, sync)));
         self.e.lea(RBP, At::Near(self.unit));
         self.e.call(self.stubs.call);
-    }
-
-    /// Makes sure that the context has the flags.
-    pub(super) fn save_flags(&mut self) {
-        if self.flags == Flags::Host {
-            // lahf; seto al; mov [flags], ax
-            self.e.raw(&[0x9f, 0x0f, 0x90, 0xc0, 0x66]);
-            self.e.memory(false, super::emitter::opcode::STORE, RAX, context(field::FLAGS));
-            self.flags = Flags::Both;
-        }
-    }
-
-    /// Before the host's flags are overwritten by something that is not the guest's.
-    pub(super) fn clobber_flags(&mut self) {
-        self.save_flags();
-        self.flags = Flags::Memory;
-    }
-
-    /// Loads the host's flags; RAX is lost.
-    pub(super) fn load_flags(&mut self) {
-        if self.flags == Flags::Memory {
-            self.emit_load_flags();
-            self.flags = Flags::Both;
-        }
-    }
-
-    fn emit_load_flags(&mut self) {
-        // movzx eax, word [flags]; add al, 0x7f; sahf
-        self.e.memory(false, &[0x0f, 0xb7], RAX, context(field::FLAGS));
-        self.e.raw(&[0x04, 0x7f, 0x9e]);
-    }
-
-    /// Ends an instruction that may have branched to its slow path: the interpreter executes it there.
-    pub(super) fn end_slow(&mut self, vectors: Vectors, back: Back, sync: bool) {
-        if self.branches.is_empty() {
-            return;
-        }
-        let branches = (self.landings.len(), self.branches.len());
-        self.landings.append(&mut self.branches);
-        self.slow.push(Slow { branches, ops: self.ops, sync, vectors, back });
-    }
-
-    fn out_of_line(&mut self) {
-        let (slows, leaves) = (std::mem::take(&mut self.slow), std::mem::take(&mut self.leaves));
-        for slow in &slows {
-            for branch in self.landings.iter().skip(slow.branches.0).take(slow.branches.1) {
-                self.cold.land_at(*branch, self.e.address_here());
-            }
-            self.vectors = slow.vectors;
-            self.write_back_vectors();
-            self.emit_call(slow.ops, slow.sync);
-            match slow.back {
-                Back::Resume { at, flags } => {
-                    self.reload_vectors(slow.vectors);
-                    if flags {
-                        self.emit_load_flags();
-                    }
-                    self.e.jump(self.cold.address + at as u64);
-                }
-                Back::End => self.e.jump(self.stubs.after[self.user]),
-            }
-        }
-        for leave in &leaves {
-            match *leave {
-                Leave::Find { branches, link, offset } => {
-                    if link & 1 == 0 {
-                        self.slots.push((link, self.e.address_here()));
-                    }
-                    branches.into_iter().flatten().for_each(|branch| self.land(branch));
-                    self.e.lea(RAX, At::Near(link));
-                    self.e.store(RAX, context(field::LINK));
-                    self.e.store_immediate(false, context(field::OFFSET), offset);
-                    self.e.jump(self.stubs.find);
-                }
-                Leave::Look { branch, offset } => {
-                    self.land(branch);
-                    self.e.store_immediate(false, context(field::OFFSET), offset);
-                    self.e.jump(self.stubs.look);
-                }
-                Leave::FindTarget { branch } => {
-                    self.land(branch);
-                    self.e.load(RAX, context(field::TARGET));
-                    self.e.jump(self.stubs.lookup[self.user]);
-                }
-            }
-        }
-        (self.slow, self.leaves) = (slows, leaves);
     }
 }
