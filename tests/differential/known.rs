@@ -39,7 +39,16 @@ const RULES: &[(&[Mnemonic], Rule, &str)] = &[
         "the change to MMX state happens before or after the fault",
     ),
     (
-        &[Mnemonic::Rcpps, Mnemonic::Rcpss, Mnemonic::Rsqrtps, Mnemonic::Rsqrtss],
+        &[
+            Mnemonic::Rcpps,
+            Mnemonic::Rcpss,
+            Mnemonic::Rsqrtps,
+            Mnemonic::Rsqrtss,
+            Mnemonic::Vrcpps,
+            Mnemonic::Vrcpss,
+            Mnemonic::Vrsqrtps,
+            Mnemonic::Vrsqrtss,
+        ],
         Rule::Approximate,
         "approximations with a bounded error; each processor has its own (SDM vol. 2, RCPPS)",
     ),
@@ -100,6 +109,10 @@ pub(crate) fn checks_alignment(code: Code) -> bool {
         CpuidFeature::SSSE3,
         CpuidFeature::SSE4_1,
         CpuidFeature::SSE4_2,
+        CpuidFeature::AVX,
+        CpuidFeature::AVX2,
+        CpuidFeature::F16C,
+        CpuidFeature::FMA,
     ];
     // ENTER touches the new top of the stack, which need not be aligned; #AC for unaligned 16-byte operands is up to the
     // implementation (SDM vol. 3, 6.15, interrupt 17).
@@ -152,7 +165,12 @@ pub(crate) fn follows(code: Code) -> bool {
         || code.op_code().is_input_output();
     let waits = matches!(mnemonic, Mnemonic::Cvtpi2ps | Mnemonic::Cvtpi2pd);
     let transition = RULES.iter().any(|(all, rule, _)| *rule == Rule::Transition && all.contains(&mnemonic));
-    (!partly || transition && !waits) && !undefined && !traps && !ends
+    (!partly || transition && !waits) && !undefined && !traps && !ends && !gathers(code)
+}
+
+/// Does it address memory by a vector register? The others of a sequence may change that.
+pub(crate) fn gathers(code: Code) -> bool {
+    code.op_code().op_kinds().iter().any(|kind| format!("{kind:?}").starts_with("mem_vsib"))
 }
 
 /// Does the instruction leave flags alone for some operands, although it may write them? Shifts by 0 do.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::{
-    Controls, DescriptorTable, Engine, EngineOptions, Event, EventKind, Exit, HostRegion, Interruptibility,
+    Controls, DescriptorTable, Engine, EngineOptions, Event, EventKind, Exit, HostRegion, Interruptibility, Level,
     PhysicalMemory, Reason, Rights, Segment, SegmentRegister, Sequence, TimeSource,
 };
 use vm_memory::VolatileMemory;
@@ -80,6 +80,7 @@ impl Machine {
             cache_bytes: 1 << 20,
             seed: Some(seed),
             check: None,
+            level: Level::V3,
         };
         let mut machine = Self { engine: Engine::with_options(&memory, Arc::new(Stopped), options), ram };
         machine.write_tables();

@@ -1,6 +1,7 @@
 //! Hosts without a translator: every block is interpreted.
 
 use crate::block::Op;
+use crate::Level;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
 
@@ -27,7 +28,7 @@ pub(crate) enum Translator {}
 
 #[allow(clippy::needless_pass_by_ref_mut, clippy::unused_self)] // the seam's signatures
 impl Translator {
-    pub(crate) fn new(_cache: usize) -> Option<Self> {
+    pub(crate) fn new(_cache: usize, _level: Level) -> Option<Self> {
         None
     }
     pub(crate) fn takes(_mode: Mode) -> bool {

@@ -11,6 +11,7 @@
 //! counts down a budget.
 #![allow(unsafe_code)] // runs generated code
 
+mod bmi;
 mod branch;
 mod context;
 mod emitter;
@@ -26,6 +27,7 @@ mod vector;
 
 use iced_x86::Encoder;
 
+use crate::Level;
 use crate::block::Op;
 use crate::cpu::control::Mode;
 use crate::cpu::{Cpu, TrapCause};
@@ -89,6 +91,7 @@ pub(crate) struct Translator {
     buffers: Buffers,
     /// Counts flushes of all code: older links are void.
     epoch: u64,
+    level: Level,
 }
 
 // SAFETY: the context lies in the region, which moves with the value; it refers to the CPU only while `run` runs.
@@ -102,7 +105,7 @@ fn host_can() -> bool {
 
 impl Translator {
     /// A translator with room for `cache` bytes of code; `None` if the host cannot.
-    pub(crate) fn new(cache: usize) -> Option<Self> {
+    pub(crate) fn new(cache: usize, level: Level) -> Option<Self> {
         if !host_can() {
             return None;
         }
@@ -155,6 +158,7 @@ impl Translator {
             encoder,
             buffers: Buffers::default(),
             epoch: 0,
+            level,
         })
     }
 
@@ -185,7 +189,7 @@ impl Translator {
         {
             return None;
         }
-        let source = Source { ops, bytes, offset, user: mode.has(Mode::USER) };
+        let source = Source { ops, bytes, offset, user: mode.has(Mode::USER), level: self.level };
         let buffers = std::mem::take(&mut self.buffers);
         let builder =
             Builder::new((self.next, self.cold), self.slot, &mut self.encoder, &self.stubs, source, buffers);

@@ -7,10 +7,11 @@ use super::emitter::opcode;
 use super::memory::Need;
 use super::registers::{ACCUMULATOR, Home, home, sized, spilled, spilled_offset};
 use super::unit::{ARITHMETIC, Back, Builder, Emitted, Flags, Unsupported};
+use crate::Level;
 
 /// What an instruction does to its operands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     /// Writes operand 0, reads the others (and 0, perhaps).
     Writes,
     /// Reads all.
@@ -43,6 +44,7 @@ fn shape(insn: &Instruction) -> Option<Shape> {
         // Of registers it is rare, and the destination may be the accumulator itself.
         M::Cmpxchg if insn.op0_kind() == OpKind::Memory => Shape::Accumulator,
         M::Bswap if insn.op0_register().size() != 2 => Shape::Writes,
+        // The prefixes of the latter two mean nothing before x86-64-v3.
         M::Bsf | M::Bsr | M::Tzcnt | M::Lzcnt if insn.op0_register().size() != 2 => Shape::Writes,
         M::Popcnt if std::arch::is_x86_feature_detected!("popcnt") => Shape::Writes,
         M::Btc | M::Btr | M::Bts | M::Bt => {
@@ -155,7 +157,12 @@ impl Builder<'_> {
             _ if insn.is_jcc_short_or_near() => return self.conditional(insn),
             _ => {}
         }
-        match shape(insn) {
+        let shape = if self.source.level >= Level::V3 && super::bmi::is_one(insn) {
+            super::bmi::shape(insn)
+        } else {
+            shape(insn)
+        };
+        match shape {
             Some(shape) => self.rewrite(insn, shape),
             None => self.vector(insn),
         }
@@ -190,7 +197,9 @@ impl Builder<'_> {
     /// Emits the instruction with other operands.
     fn rewrite(&mut self, insn: &Instruction, shape: Shape) -> Emitted {
         let mut out = *insn;
-        out.set_code(general_form(insn.code()).ok_or(Unsupported)?);
+        if self.source.level < Level::V3 || !super::bmi::is_one(insn) {
+            out.set_code(general_form(insn.code()).ok_or(Unsupported)?);
+        }
         out.set_has_rep_prefix(false);
         out.set_has_repne_prefix(false);
         let modified = insn.rflags_modified() & ARITHMETIC;

@@ -7,6 +7,7 @@ use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, Emitter, condition, group};
 use super::stubs::{Stubs, context};
 use super::vector::Vectors;
+use crate::Level;
 use crate::block::Op;
 
 /// The six arithmetic flags.
@@ -68,6 +69,8 @@ pub(super) struct Source<'a> {
     /// Offset of its first byte in its page.
     pub(super) offset: u16,
     pub(super) user: bool,
+    /// The instructions the guest has.
+    pub(super) level: Level,
 }
 
 /// Buffers that one translation leaves to the next.
