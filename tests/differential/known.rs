@@ -1,6 +1,6 @@
 //! Where processors may differ, and what is done about it.
 
-use iced_x86::{Code, CpuidFeature, Instruction, Mnemonic, OpKind};
+use iced_x86::{Code, CodeSize, CpuidFeature, Instruction, Mnemonic, OpKind};
 
 use crate::state::{Fault, flag};
 
@@ -132,7 +132,11 @@ pub(crate) fn decoded_otherwise(insn: &Instruction, bytes: &[u8]) -> bool {
     let looping = insn.is_loopcc() && bytes.iter().any(|byte| matches!(byte, 0xf2 | 0xf3));
     // ARPL that changes nothing writes nothing on AMD's processors, so that a code segment will do.
     let adjusts = insn.mnemonic() == Mnemonic::Arpl && insn.has_segment_prefix();
-    pause || looping || adjusts
+    // VEX.W = 1 outside of 64-bit mode: ignored by Intel's processors (SDM vol. 2, PEXTRD), #UD on AMD's.
+    let wide = insn.code_size() == CodeSize::Code32
+        && matches!(insn.mnemonic(), Mnemonic::Vpextrd | Mnemonic::Vpinsrd)
+        && bytes.windows(3).any(|prefix| prefix[0] == 0xc4 && prefix[2] & 0x80 != 0);
+    pause || looping || adjusts || wide
 }
 
 /// Are the registers left in between when the instruction faults? POPA has loaded some on AMD's processors.

@@ -1,54 +1,31 @@
 //! Loads and stores of the lanes whose mask has its sign set: the others are not touched, so they do not fault.
 
-use iced_x86::Mnemonic;
+use iced_x86::{Mnemonic, Register};
 
+use super::elements::{Fields, Place, lanes};
 use super::ready;
 use super::steps::{is_wide, set_ymm, ymm};
 use crate::block::{Exec, Op, Translator, exec};
-use crate::cpu::{Cpu, Trap};
+use crate::cpu::{Cpu, Trap, slot};
 use crate::memory::Scalar;
 
-/// Lanes of `T` in `bytes` bytes: their numbers, with where they are.
-pub(super) fn lanes<T: Scalar>(bytes: usize) -> impl DoubleEndedIterator<Item = Place> {
-    (0..bytes / T::SIZE).map(|i| {
-        let bits = 8 * T::SIZE * i;
-        Place { number: i, half: bits / 128, shift: (bits % 128) as u32 }
-    })
+/// `imm` without an address: [`Cpu::address`] has it. In legacy modes each element is looked at by itself, as those that
+/// are not touched may lie beyond the segment.
+fn element<T: Scalar>(cpu: &mut Cpu, op: &Op, place: Place, write: bool) -> Result<u64, Trap> {
+    let from = (place.number * T::SIZE) as u64;
+    if cpu.mode.is64() {
+        return Ok(cpu.address(op).wrapping_add(from));
+    }
+    let index = if op.index == slot::ZERO { 0 } else { cpu.slot(op.index) << (op.scale & 3) };
+    Fields::from_imm(op.imm).linear(cpu, op, index.wrapping_add(from), T::SIZE, write)
 }
 
-/// Where a lane is in a YMM register.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) number: usize,
-    half: usize,
-    shift: u32,
-}
-
-impl Place {
-    pub(super) fn get<T: Scalar>(self, value: &[u128; 2]) -> T {
-        T::narrow((value[self.half & 1] >> self.shift) as u64)
-    }
-
-    pub(super) fn set<T: Scalar>(self, value: &mut [u128; 2], lane: T) {
-        let half = &mut value[self.half & 1];
-        let mask = u128::from(u64::MAX >> (64 - 8 * T::SIZE)) << self.shift;
-        *half = *half & !mask | u128::from(lane.widen()) << self.shift;
-    }
-
-    /// Is the lane's sign set?
-    pub(super) fn chosen<T: Scalar>(self, mask: &[u128; 2]) -> bool {
-        self.get::<T>(mask).widen() >> (8 * T::SIZE - 1) != 0
-    }
-}
-
-/// `imm` is the mask's register.
 fn load<T: Scalar, const SIZE: usize>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     ready(cpu)?;
-    let address = cpu.address(op);
-    let mask = ymm(cpu, op.imm as u8);
+    let mask = ymm(cpu, op.imm as u8 & 15);
     let mut result = [0; 2];
     for place in lanes::<T>(SIZE).filter(|place| place.chosen::<T>(&mask)) {
-        let at = cpu.wrap(address.wrapping_add((place.number * T::SIZE) as u64));
+        let at = element::<T>(cpu, op, place, false)?;
         place.set(&mut result, cpu.load::<T>(at)?);
     }
     set_ymm(cpu, op.dst, result);
@@ -57,16 +34,16 @@ fn load<T: Scalar, const SIZE: usize>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap
 
 fn store<T: Scalar, const SIZE: usize>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     ready(cpu)?;
-    let address = cpu.address(op);
-    let mask = ymm(cpu, op.imm as u8);
+    let mask = ymm(cpu, op.imm as u8 & 15);
     let value = ymm(cpu, op.src);
-    let at = |cpu: &Cpu, place: Place| cpu.wrap(address.wrapping_add((place.number * T::SIZE) as u64));
     // All or nothing.
     for place in lanes::<T>(SIZE).filter(|place| place.chosen::<T>(&mask)) {
-        cpu.probe_write(at(cpu, place), T::SIZE)?;
+        let at = element::<T>(cpu, op, place, true)?;
+        cpu.probe_write(at, T::SIZE)?;
     }
     for place in lanes::<T>(SIZE).filter(|place| place.chosen::<T>(&mask)) {
-        cpu.store(at(cpu, place), place.get::<T>(&value))?;
+        let at = element::<T>(cpu, op, place, true)?;
+        cpu.store(at, place.get::<T>(&value))?;
     }
     Ok(())
 }
@@ -89,13 +66,23 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
     }
     let stores = t.is_memory(0);
     let mut op = t.op(if stores { pick!(store, is_wide(t, 2)) } else { pick!(load, is_wide(t, 0)) });
-    op.imm = t.register(1).into();
+    let mask = Fields::new(t.register(1), 0, 0);
     if stores {
         op.src = t.register(2);
     } else {
         op.dst = t.register(0);
     }
-    t.memory(&mut op);
+    if t.mode.is64() {
+        op.imm = t.register(1).into();
+        t.memory(&mut op);
+    } else {
+        let index = t.insn.memory_index();
+        if index != Register::None {
+            op.index = index.number() as u8;
+            op.scale = t.insn.memory_index_scale().trailing_zeros() as u8;
+        }
+        op.imm = mask.of(t, &mut op);
+    }
     t.push(op);
     true
 }

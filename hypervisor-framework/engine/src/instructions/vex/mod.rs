@@ -6,6 +6,7 @@
 //! instruction is; the other files are what SSE has no counterpart of.
 
 mod crossing;
+mod elements;
 mod fused;
 mod gather;
 mod half;
