@@ -144,7 +144,7 @@ impl<'a> Translator<'a> {
 
     /// Does the memory operand lie in the stack segment? In 64-bit mode prefixes of the flat segments are ignored (SDM
     /// vol. 1, 3.3.7.1).
-    fn is_on_stack(&self) -> bool {
+    pub(crate) fn is_on_stack(&self) -> bool {
         let segment = self.insn.memory_segment();
         if !self.mode.is64() || matches!(segment, Register::FS | Register::GS) {
             return segment == Register::SS;

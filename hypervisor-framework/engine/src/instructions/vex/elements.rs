@@ -71,8 +71,7 @@ impl Fields {
         } else {
             8
         };
-        let on_stack = matches!(base, Register::RSP | Register::RBP | Register::ESP | Register::EBP);
-        if insn.memory_segment() == Register::SS && (!t.mode.is64() || on_stack) {
+        if t.is_on_stack() {
             op.flags |= Op::STACK_SEGMENT;
         }
         self.0 | u64::from(segment_number(insn.memory_segment())) << 4 | bytes << 8

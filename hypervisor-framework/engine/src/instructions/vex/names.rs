@@ -25,7 +25,7 @@ names! {
     Vblendvpd Blendvpd, Vblendvps Blendvps, Vcvtdq2pd Cvtdq2pd, Vcvtdq2ps Cvtdq2ps, Vcvtpd2dq Cvtpd2dq,
     Vcvtpd2ps Cvtpd2ps, Vcvtps2dq Cvtps2dq, Vcvtps2pd Cvtps2pd, Vcvtsd2ss Cvtsd2ss, Vcvtss2sd Cvtss2sd,
     Vcvttpd2dq Cvttpd2dq, Vcvttps2dq Cvttps2dq, Vdivpd Divpd, Vdivps Divps, Vdivsd Divsd, Vdivss Divss,
-    Vdppd Dppd, Vdpps Dpps, Vhaddpd Haddpd, Vhaddps Haddps, Vhsubpd Hsubpd, Vhsubps Hsubps, Vinsertps Insertps,
+    Vdppd Dppd, Vhaddpd Haddpd, Vhaddps Haddps, Vhsubpd Hsubpd, Vhsubps Hsubps, Vinsertps Insertps,
     Vmaxpd Maxpd, Vmaxps Maxps, Vmaxsd Maxsd, Vmaxss Maxss, Vminpd Minpd, Vminps Minps, Vminsd Minsd,
     Vminss Minss, Vmovddup Movddup, Vmovhlps Movhlps, Vmovhpd Movhpd, Vmovhps Movhps, Vmovlhps Movlhps,
     Vmovlpd Movlpd, Vmovlps Movlps, Vmovq Movq, Vmovsd Movsd, Vmovshdup Movshdup, Vmovsldup Movsldup,

@@ -5,8 +5,8 @@ use iced_x86::{Mnemonic, OpKind};
 use super::lanes::{binary, binary_imm, compute};
 use super::steps::{Shape, push};
 use crate::block::{Exec, Op, Translator, exec};
-use crate::cpu::Cpu;
-use crate::instructions::sse::float::{Context, compare_lanes};
+use crate::cpu::{Cpu, Trap};
+use crate::instructions::sse::float::{Context, Hosted, compare_lanes, dot_products};
 use crate::instructions::sse::lane::{LOW, LOW32, Lane, build, select, truth, zip};
 
 macro_rules! lanes {
@@ -25,9 +25,22 @@ macro_rules! shift {
 }
 
 
+/// VDPPS: step by step in all lanes, as an exception that is not masked ends it at its step.
+fn dot(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
+    let lanes = &mut cpu.lanes;
+    let imm = op.imm as u8;
+    if op.src > 1 {
+        lanes.first = dot_products(&mut lanes.context, lanes.first, lanes.second, imm);
+    } else {
+        [lanes.first[0]] = dot_products(&mut lanes.context, [lanes.first[0]], [lanes.second[0]], imm);
+    }
+    Ok(())
+}
+
 pub(super) fn translate(t: &mut Translator<'_>) -> bool {
     let immediate = t.insn.op_kind(2) == OpKind::Immediate8;
     let (exec, shift) = match t.insn.mnemonic() {
+        Mnemonic::Vdpps => (exec!(dot) as Exec, 0),
         Mnemonic::Vcmpps => (lanes!(compute, |c, a, b, imm| compare_lanes::<u32>(c, a, b, imm)), 0),
         Mnemonic::Vcmppd => (lanes!(compute, |c, a, b, imm| compare_lanes::<u64>(c, a, b, imm)), 0),
         Mnemonic::Vcmpss => (lanes!(compute, |c, a, b, imm| lowest::<u32>(c, a, b, imm, LOW32)), 0),
@@ -80,7 +93,7 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
 
 /// The lowest lanes compared; the rest of the first source stays.
 #[inline(always)]
-fn lowest<T: crate::instructions::sse::float::Hosted>(
+fn lowest<T: Hosted>(
     c: &mut Context,
     a: u128,
     b: u128,

@@ -77,7 +77,7 @@ fn arithmetic(mnemonic: Mnemonic) -> Option<Forms> {
         Mnemonic::Haddpd => forms!(compute, Aligned, |c, a, b, _| horizontal::<u64>(c, a, b, add)),
         Mnemonic::Hsubps => forms!(compute, Aligned, |c, a, b, _| horizontal::<u32>(c, a, b, sub)),
         Mnemonic::Hsubpd => forms!(compute, Aligned, |c, a, b, _| horizontal::<u64>(c, a, b, sub)),
-        Mnemonic::Dpps => forms!(compute, Aligned, dot::singles),
+        Mnemonic::Dpps => forms!(compute, Aligned, |c, a, b, imm| { dot::singles(c, [a], [b], imm)[0] }),
         Mnemonic::Dppd => forms!(compute, Aligned, dot::doubles),
         _ => return None,
     })
