@@ -11,6 +11,7 @@
 //! counts down a budget.
 #![allow(unsafe_code)] // runs generated code
 
+mod avx;
 mod bmi;
 mod branch;
 mod context;

@@ -164,6 +164,7 @@ impl Builder<'_> {
         };
         match shape {
             Some(shape) => self.rewrite(insn, shape),
+            None if crate::instructions::vex::is_vex(insn) => self.avx(insn),
             None => self.vector(insn),
         }
     }

@@ -19,6 +19,7 @@ mod steps;
 mod test_bits;
 
 pub(crate) use lanes::Lanes;
+pub(crate) use names::legacy as unprefixed;
 
 use iced_x86::{EncodingKind, Instruction};
 
@@ -35,7 +36,7 @@ const AVX_BLOCKED: u8 = 4;
 const AVX_STATE: u64 = 6;
 
 /// Is it VEX-encoded?
-pub(super) fn is_vex(insn: &Instruction) -> bool {
+pub(crate) fn is_vex(insn: &Instruction) -> bool {
     insn.code().encoding() == EncodingKind::VEX
 }
 

@@ -10,7 +10,7 @@ use crate::instructions::sse::{arithmetic, bits, blend, extend, float, moves, pa
 macro_rules! names {
     ($($vex:ident $legacy:ident),*) => {
         /// The name without the V.
-        fn legacy(mnemonic: Mnemonic) -> Option<Mnemonic> {
+        pub(crate) fn legacy(mnemonic: Mnemonic) -> Option<Mnemonic> {
             Some(match mnemonic {
                 $(Mnemonic::$vex => Mnemonic::$legacy,)*
                 _ => return None,
