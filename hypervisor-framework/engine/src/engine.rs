@@ -66,6 +66,11 @@ impl EngineOptions {
         Self { jit: true, portable: true, threshold: PORTABLE_THRESHOLD, ..self }
     }
 
+    /// The highest level whose instructions this tier runs as the host's own.
+    pub fn host_level(&self) -> Level {
+        if self.jit && !self.portable { crate::os::host_level() } else { Level::V2 }
+    }
+
     /// Is the portable tier built in?
     pub fn has_portable() -> bool {
         crate::os::COMPILES

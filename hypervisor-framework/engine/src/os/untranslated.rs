@@ -5,6 +5,11 @@ use crate::Level;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
 
+/// The interpreter has no host instructions.
+pub(crate) fn host_level() -> Level {
+    Level::V2
+}
+
 /// Why generated code was left; it never runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code)] // named by the caller, never made

@@ -104,6 +104,14 @@ fn host_can() -> bool {
     highest >= 0x8000_0001 && std::arch::x86_64::__cpuid(0x8000_0001).ecx & 1 != 0
 }
 
+/// The highest level of which the host has all instructions.
+pub(crate) fn host_level() -> Level {
+    use std::arch::is_x86_feature_detected as has;
+    let vectors = has!("avx2") && has!("fma") && has!("f16c");
+    let general = has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("movbe");
+    if vectors && general { Level::V3 } else { Level::V2 }
+}
+
 impl Translator {
     /// A translator with room for `cache` bytes of code; `None` if the host cannot.
     pub(crate) fn new(cache: usize, level: Level) -> Option<Self> {

@@ -12,6 +12,7 @@ fn config(cpus: u32) -> CpuidConfig {
         brand: None,
         hide: Vec::new(),
         extra: Vec::new(),
+        level: Some(Level::V2),
         signature: Signature::Rvmm,
     }
 }
