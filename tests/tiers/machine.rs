@@ -89,7 +89,8 @@ impl Machine {
         let cpu = &mut machine.engine.cpu;
         cpu.set_cr(0, 0x8005_0033);
         cpu.set_cr(3, TABLES as u64);
-        cpu.set_cr(4, 0x6a0);
+        cpu.set_cr(4, 0x4_06a0);
+        cpu.set_xcr0(7);
         cpu.set_efer(0xd01);
         let (data, code) = if user { (0x1b, 0x23) } else { (0x10, 0x8) };
         let level = if user { 0x60 } else { 0 };
