@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vmm::config::{
-    CpuLevel, DiskConfig, EngineChoice, Forward, NetConfig, SerialBackend, ShareConfig, VirtioTransport, VsockConfig,
+    CpuLevel, DiskConfig, EngineChoice, Forward, NetConfig, SerialBackend, ShareConfig, VirtioTransport,
+    VsockConfig,
 };
 use vmm::engine::EngineOptions;
 

@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use vmm::config::{
-    BackendConfig, BootConfig, CpuLevel, DEFAULT_CMDLINE, MachineConfig, NetConfig, OnReboot, SerialBackend, UnpackBy,
+    BackendConfig, BootConfig, CpuLevel, DEFAULT_CMDLINE, MachineConfig, NetConfig, OnReboot, SerialBackend,
+    UnpackBy,
 };
 
 use crate::args::{BootArgs, Reboot, Unpack, UnpackCache};

@@ -1,8 +1,8 @@
 //! Bytes for an encoding: prefixes, ModRM and displacement at random, whatever decodes to it.
 
 use iced_x86::{
-    Code, CodeSize, ConstantOffsets, Decoder, DecoderOptions, EncodingKind, FlowControl, Instruction, MandatoryPrefix,
-    OpCodeTableKind, OpKind, Register,
+    Code, CodeSize, ConstantOffsets, Decoder, DecoderOptions, EncodingKind, FlowControl, Instruction,
+    MandatoryPrefix, OpCodeTableKind, OpKind, Register,
 };
 
 use crate::known;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use engine::{
-    Controls, DescriptorTable, Engine, EngineOptions, Event, EventKind, Exit, HostRegion, Interruptibility, Level,
-    PhysicalMemory, Reason, Rights, Segment, SegmentRegister, Sequence, TimeSource,
+    Controls, DescriptorTable, Engine, EngineOptions, Event, EventKind, Exit, HostRegion, Interruptibility,
+    Level, PhysicalMemory, Reason, Rights, Segment, SegmentRegister, Sequence, TimeSource,
 };
 use vm_memory::VolatileMemory;
 

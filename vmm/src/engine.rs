@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hypervisor_framework::ReturnCode;
 use hypervisor_framework::native;
 pub use hypervisor_framework::native::Unavailable;
-pub use hypervisor_framework::soft::{EngineOptions, Level};
 use hypervisor_framework::soft::Soft;
+pub use hypervisor_framework::soft::{EngineOptions, Level};
 use hypervisor_framework::x86_64::{Hypervisor, VmOptions};
 
 use crate::config::{CpuLevel, EngineChoice};
@@ -49,7 +49,9 @@ pub enum EngineError {
     #[error("clock=virtual needs the software engine: hvf does not count instructions")]
     CannotCount,
     /// A level was asked for that the host's processor lacks.
-    #[error("cpu v3 needs a host processor with AVX2, BMI2 and FMA for engine hvf; engine soft has them everywhere")]
+    #[error(
+        "cpu v3 needs a host processor with AVX2, BMI2 and FMA for engine hvf; engine soft has them everywhere"
+    )]
     NoLevel,
 }
 

@@ -1,7 +1,7 @@
 //! Hosts without a translator: every block is interpreted.
 
-use crate::block::Op;
 use crate::Level;
+use crate::block::Op;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
 

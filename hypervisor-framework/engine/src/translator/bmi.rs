@@ -7,10 +7,7 @@ use super::native::Shape;
 /// Is it one of these?
 pub(super) fn is_one(insn: &Instruction) -> bool {
     insn.cpuid_features().iter().any(|feature| {
-        matches!(
-            feature,
-            CpuidFeature::BMI1 | CpuidFeature::BMI2 | CpuidFeature::LZCNT | CpuidFeature::MOVBE
-        )
+        matches!(feature, CpuidFeature::BMI1 | CpuidFeature::BMI2 | CpuidFeature::LZCNT | CpuidFeature::MOVBE)
     })
 }
 

@@ -37,7 +37,13 @@ struct Mapped {
 /// Does the host have all of x86-64-v3?
 pub(crate) fn has_v3() -> bool {
     use std::arch::is_x86_feature_detected as has;
-    has!("avx2") && has!("fma") && has!("f16c") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("movbe")
+    has!("avx2")
+        && has!("fma")
+        && has!("f16c")
+        && has!("bmi1")
+        && has!("bmi2")
+        && has!("lzcnt")
+        && has!("movbe")
 }
 
 /// The host's CPU. It belongs to the thread that opened it.

@@ -72,7 +72,8 @@ macro_rules! features {
 
 use Native::{Host, Own};
 use When::{
-    Always, ArchCapabilities, Extra, Invpcid, Never, Rdtscp, Smp, SpecCtrl, TscDeadline, V3, X2Apic, Xcr0, Xsaves,
+    Always, ArchCapabilities, Extra, Invpcid, Never, Rdtscp, Smp, SpecCtrl, TscDeadline, V3, X2Apic, Xcr0,
+    Xsaves,
 };
 
 /// XCR0: YMM state.

@@ -188,7 +188,8 @@ impl CpuidPolicy {
                 Native::Own(when) => holds(row, when, &config, &provider, xsave.xcr0_mask()),
                 Native::Host(when) => {
                     within(row, config.level)
-                        && native::has(host, row.feature) && holds(row, when, &config, &provider, xsave.xcr0_mask())
+                        && native::has(host, row.feature)
+                        && holds(row, when, &config, &provider, xsave.xcr0_mask())
                 }
             },
             &config,

@@ -3,9 +3,7 @@
 use iced_x86::{Code, Mnemonic};
 
 use super::lane::select;
-use super::operand::{
-    Aligned, Encoding, Legacy, Operand, Vex, Xmm, operands, push_store, store, xmm,
-};
+use super::operand::{Aligned, Encoding, Legacy, Operand, Vex, Xmm, operands, push_store, store, xmm};
 use crate::block::{Exec, Op, Source, Translator, exec};
 use crate::block::{Mem, Reg};
 use crate::cpu::flags::bit;

@@ -44,9 +44,7 @@ pub(crate) fn translate(t: &mut Translator<'_>) -> bool {
             operand::push(t, forms);
             true
         }
-        None => {
-            moves::translate(t) || translate_alone(t)
-        }
+        None => moves::translate(t) || translate_alone(t),
     }
 }
 

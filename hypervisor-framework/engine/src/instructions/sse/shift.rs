@@ -47,10 +47,8 @@ macro_rules! shift {
     ($immediate:expr, $f:expr) => {
         if $immediate {
             let exec = exec!(|cpu: &mut Cpu, op: &Op| by_immediate(cpu, op, $f));
-            let lanes = exec!(|cpu: &mut Cpu, op: &Op| lanes::binary_imm(cpu, op, |_, b, imm| $f(
-                b,
-                u64::from(imm)
-            )));
+            let lanes =
+                exec!(|cpu: &mut Cpu, op: &Op| lanes::binary_imm(cpu, op, |_, b, imm| $f(b, u64::from(imm))));
             Forms { register: exec, memory: exec, lanes }
         } else {
             forms!(binary, Aligned, |a, count: u128| $f(a, count as u64))

@@ -17,11 +17,7 @@ fn store(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     // Whether the exception or the fault comes first, nothing is stored.
     cpu.probe_write(address, if wide { 16 } else { 8 })?;
     context.finish(cpu)?;
-    if wide {
-        cpu.store_u128(address, low | high << 64)
-    } else {
-        cpu.store(address, low as u64)
-    }
+    if wide { cpu.store_u128(address, low | high << 64) } else { cpu.store(address, low as u64) }
 }
 
 pub(super) fn translate(t: &mut Translator<'_>) -> bool {

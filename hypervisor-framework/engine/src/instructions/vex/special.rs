@@ -24,7 +24,6 @@ macro_rules! shift {
     };
 }
 
-
 /// VDPPS: step by step in all lanes, as an exception that is not masked ends it at its step.
 fn dot(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     let lanes = &mut cpu.lanes;
@@ -49,14 +48,12 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
         Mnemonic::Vpsllvq => (shift!(u64, checked_shl), 0),
         Mnemonic::Vpsrlvd => (shift!(u32, checked_shr), 0),
         Mnemonic::Vpsrlvq => (shift!(u64, checked_shr), 0),
-        Mnemonic::Vpsravd => (
-            lanes!(binary, |a, b| zip::<u32>(a, b, |a, count| (a as i32 >> count.min(31)) as u32)),
-            0,
-        ),
-        Mnemonic::Vpblendd => (
-            lanes!(binary_imm, |a, b, imm| select(build::<u32>(|i| truth(imm >> i & 1 != 0)), a, b)),
-            4,
-        ),
+        Mnemonic::Vpsravd => {
+            (lanes!(binary, |a, b| zip::<u32>(a, b, |a, count| (a as i32 >> count.min(31)) as u32)), 0)
+        }
+        Mnemonic::Vpblendd => {
+            (lanes!(binary_imm, |a, b, imm| select(build::<u32>(|i| truth(imm >> i & 1 != 0)), a, b)), 4)
+        }
         Mnemonic::Vpermilps if immediate => (
             lanes!(binary_imm, |_, b, imm| {
                 let b = u32::split(b);
@@ -93,13 +90,7 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
 
 /// The lowest lanes compared; the rest of the first source stays.
 #[inline(always)]
-fn lowest<T: Hosted>(
-    c: &mut Context,
-    a: u128,
-    b: u128,
-    imm: u8,
-    lane: u128,
-) -> u128 {
+fn lowest<T: Hosted>(c: &mut Context, a: u128, b: u128, imm: u8, lane: u128) -> u128 {
     // The other lanes are made equal to nothing that raises an exception.
     select(lane, a, compare_lanes::<T>(c, a & lane, b & lane, imm))
 }

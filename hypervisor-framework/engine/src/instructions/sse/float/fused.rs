@@ -59,7 +59,11 @@ impl Fusion {
 }
 
 /// Every lane.
-pub(in crate::instructions) fn fuse_lanes<T: Hosted>(c: &mut Context, fusion: Fusion, operands: [u128; 3]) -> u128 {
+pub(in crate::instructions) fn fuse_lanes<T: Hosted>(
+    c: &mut Context,
+    fusion: Fusion,
+    operands: [u128; 3],
+) -> u128 {
     let [a, b, d] = operands.map(T::split);
     let mut result = a;
     for (i, lane) in result.as_mut().iter_mut().enumerate() {
@@ -69,7 +73,11 @@ pub(in crate::instructions) fn fuse_lanes<T: Hosted>(c: &mut Context, fusion: Fu
 }
 
 /// The lowest lane; the others are the first operand's.
-pub(in crate::instructions) fn fuse_lowest<T: Hosted>(c: &mut Context, fusion: Fusion, operands: [u128; 3]) -> u128 {
+pub(in crate::instructions) fn fuse_lowest<T: Hosted>(
+    c: &mut Context,
+    fusion: Fusion,
+    operands: [u128; 3],
+) -> u128 {
     let lane = if T::FRACTION == 23 { LOW32 } else { LOW };
     let result = fusion.apply(c, 0, operands.map(|operand| T::from_bits((operand & lane) as u64)));
     operands[0] & !lane | u128::from(result.bits())
@@ -123,7 +131,11 @@ fn exact<T: Hosted>(c: &mut Context, operands: [T; 3], negate_product: bool, neg
         _ => {}
     }
     let (x, y) = (Finite::new(x), Finite::new(y));
-    let product = Wide::new(negative, x.exponent + y.exponent + 1, u128::from(x.significand) * u128::from(y.significand));
+    let product = Wide::new(
+        negative,
+        x.exponent + y.exponent + 1,
+        u128::from(x.significand) * u128::from(y.significand),
+    );
     if addend.is_zero() {
         return round(c, product.finite());
     }

@@ -15,7 +15,10 @@ pub(in crate::instructions::sse) fn translate(t: &mut Translator<'_>) -> bool {
     // The general form on a register operand, or on a memory operand of its size.
     macro_rules! from_general {
         ($e:ty, $t:ty, $integer:ty) => {
-            (exec!(from_integer::<$e, Mem, $t, $integer>) as Exec, exec!(from_integer::<$e, Reg, $t, $integer>) as Exec)
+            (
+                exec!(from_integer::<$e, Mem, $t, $integer>) as Exec,
+                exec!(from_integer::<$e, Reg, $t, $integer>) as Exec,
+            )
         };
     }
     macro_rules! from_xmm {

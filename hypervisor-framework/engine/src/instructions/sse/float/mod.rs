@@ -14,16 +14,15 @@ mod integer;
 pub(crate) mod mixed;
 mod table;
 
-pub(super) use integer::translate;
 pub(in crate::instructions) use context::Context;
 pub(in crate::instructions) use dot::singles as dot_products;
 pub(in crate::instructions) use format::Hosted;
 pub(in crate::instructions) use fused::{Fusion, fuse_lanes, fuse_lowest};
 pub(in crate::instructions) use half::{halves_to_singles, singles_to_halves};
+pub(super) use integer::translate;
 pub(in crate::instructions) use table::forms;
 
 use context::Rounding;
-
 
 use super::lane::zip;
 use super::operand::{Operand, ready, set_xmm, xmm};

@@ -143,10 +143,14 @@ fn comparisons(mnemonic: Mnemonic) -> Option<Forms> {
             zip::<u64>(a, b, |a, b| compare::predicate(c, a, b, imm & 7))
         }),
         Mnemonic::Cmpss => {
-            forms!(compute, u32, |c, a, b, imm| { low(a, compare::predicate(c, a as u32, b as u32, imm & 7)) })
+            forms!(compute, u32, |c, a, b, imm| {
+                low(a, compare::predicate(c, a as u32, b as u32, imm & 7))
+            })
         }
         Mnemonic::Cmpsd => {
-            forms!(compute, u64, |c, a, b, imm| { low(a, compare::predicate(c, a as u64, b as u64, imm & 7)) })
+            forms!(compute, u64, |c, a, b, imm| {
+                low(a, compare::predicate(c, a as u64, b as u64, imm & 7))
+            })
         }
         _ => return None,
     })

@@ -129,7 +129,10 @@ fn images_for_a_monitor_have_avx_state_where_the_cpu_has_it() {
     other.cpu.write_xsave_image(&image).unwrap();
     assert_eq!((other.cpu.ymm_upper(15), other.cpu.ymm_upper(0)), (0x1234, 0));
     // A short image has legacy state alone, which leaves AVX state initial.
-    assert_eq!(other.cpu.write_xsave_image(&image[..576]), Err(XsaveImageError::TooSmall { size: 576, needed: 832 }));
+    assert_eq!(
+        other.cpu.write_xsave_image(&image[..576]),
+        Err(XsaveImageError::TooSmall { size: 576, needed: 832 })
+    );
     guest.cpu.read_xsave_image(&mut image[..Cpu::XSAVE_IMAGE_SIZE]).unwrap();
     assert_eq!(image[512], 3);
     other.cpu.write_xsave_image(&image[..Cpu::XSAVE_IMAGE_SIZE]).unwrap();
