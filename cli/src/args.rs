@@ -86,11 +86,11 @@ pub(crate) struct BootArgs {
     #[arg(long, value_name = "N", value_parser = values::cpus)]
     pub(crate) cpus: Option<u32>,
 
-    /// The instructions the guest's CPUs have: v2, v3 or host-safe [default: DEFAULT].
+    /// The instructions the guest's CPUs have: v2, v3 or host-safe [default: host-safe].
     ///
     /// v2 and v3 are levels of x86-64. The software engine has both on every host; where the host's processor lacks AVX2 or the
     /// like, they are interpreted. host-safe is what runs at full speed here: with the software engine v3 on hosts that have it,
-    /// else v2; with Hypervisor.framework all that the host has and guests may see.
+    /// else (and where time is counted) v2; with Hypervisor.framework all that the host has and guests may see.
     #[arg(long, value_enum)]
     pub(crate) cpu: Option<Cpu>,
 

@@ -77,6 +77,8 @@ pub fn select_with(
         let level = match cpu {
             CpuLevel::V2 => Level::V2,
             CpuLevel::V3 => Level::V3,
+            // A boot that repeats exactly does so on other hosts.
+            CpuLevel::HostSafe if seed.is_some() => Level::V2,
             CpuLevel::HostSafe => options.host_level(),
         };
         let hypervisor = Arc::new(Soft::default().with_engine(EngineOptions { level, ..options }));

@@ -107,7 +107,8 @@ pub enum CpuLevel {
     /// Hypervisor.framework has them if the host's processor does.
     V3,
     /// What runs at full speed here: with the software engine v3 where the host's processor has all of it and guest code
-    /// becomes host code, else v2; with Hypervisor.framework all that the host's processor has and guests may see.
+    /// becomes host code, else (and where time is counted, so that a boot repeats on other hosts) v2; with
+    /// Hypervisor.framework all that the host's processor has and guests may see.
     #[default]
     HostSafe,
 }

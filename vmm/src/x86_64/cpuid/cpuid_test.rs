@@ -55,7 +55,7 @@ impl HostCpuid for Everything {
 }
 
 fn native(provider: ProviderFeatures) -> CpuidPolicy {
-    CpuidPolicy::native(config(2), provider, &Everything)
+    CpuidPolicy::native(CpuidConfig { level: None, ..config(2) }, provider, &Everything)
 }
 
 #[test]
@@ -373,7 +373,8 @@ fn native_hides_what_xcr0_cannot_enable() {
             answer
         }
     }
-    let policy = CpuidPolicy::native(config(1), ProviderFeatures::default(), &NoAvx512);
+    let policy =
+        CpuidPolicy::native(CpuidConfig { level: None, ..config(1) }, ProviderFeatures::default(), &NoAvx512);
     assert_eq!(policy.xcr0_mask(), 7);
     assert!(policy.has(Feature::AVX2));
     for feature in [Feature::AVX512F, Feature::AVX512VL, Feature::AVX512_VNNI] {

@@ -40,8 +40,8 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
     let immediate = t.insn.op_kind(2) == OpKind::Immediate8;
     let (exec, shift) = match t.insn.mnemonic() {
         Mnemonic::Vdpps => (exec!(dot) as Exec, 0),
-        Mnemonic::Vcmpps => (lanes!(compute, |c, a, b, imm| compare_lanes::<u32>(c, a, b, imm)), 0),
-        Mnemonic::Vcmppd => (lanes!(compute, |c, a, b, imm| compare_lanes::<u64>(c, a, b, imm)), 0),
+        Mnemonic::Vcmpps => (lanes!(compute, compare_lanes::<u32>), 0),
+        Mnemonic::Vcmppd => (lanes!(compute, compare_lanes::<u64>), 0),
         Mnemonic::Vcmpss => (lanes!(compute, |c, a, b, imm| lowest::<u32>(c, a, b, imm, LOW32)), 0),
         Mnemonic::Vcmpsd => (lanes!(compute, |c, a, b, imm| lowest::<u64>(c, a, b, imm, LOW)), 0),
         Mnemonic::Vpsllvd => (shift!(u32, checked_shl), 0),
