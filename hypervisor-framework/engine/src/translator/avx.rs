@@ -1,5 +1,4 @@
-//! VEX-encoded instructions on integers and moves, where guest and host have them: they stay what they are, on YMM
-//! registers of the same number.
+//! VEX-encoded instructions, where guest and host have them: they stay what they are, on YMM registers of the same number.
 //!
 //! The lower halves of registers are `vector`'s. An upper half is loaded at its first use, and written back with the lower
 //! one; behind that the host's are cleared, so that neither the interpreter nor SSE code of the guest pays for them.
@@ -9,6 +8,7 @@ use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic, OpKind};
 use super::context::field;
 use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, Emitter, condition};
+use super::float::{is_float, is_fused};
 use super::memory::Need;
 use super::native::{memory_operand, replace_memory};
 use super::registers::{Home, home, sized};
@@ -25,6 +25,8 @@ fn host_has(insn: &Instruction) -> bool {
     insn.cpuid_features().iter().all(|feature| match feature {
         CpuidFeature::AVX => std::arch::is_x86_feature_detected!("avx"),
         CpuidFeature::AVX2 => std::arch::is_x86_feature_detected!("avx2"),
+        CpuidFeature::FMA => std::arch::is_x86_feature_detected!("fma"),
+        CpuidFeature::F16C => std::arch::is_x86_feature_detected!("f16c"),
         _ => false,
     })
 }
@@ -96,7 +98,17 @@ fn is_exact(mnemonic: Mnemonic) -> bool {
 /// Is operand 0 a source alone?
 fn only_reads(mnemonic: Mnemonic) -> bool {
     use Mnemonic as M;
-    matches!(mnemonic, M::Vptest | M::Vtestps | M::Vtestpd | M::Vpcmpistri)
+    matches!(
+        mnemonic,
+        M::Vptest
+            | M::Vtestps
+            | M::Vtestpd
+            | M::Vpcmpistri
+            | M::Vucomiss
+            | M::Vucomisd
+            | M::Vcomiss
+            | M::Vcomisd
+    )
 }
 
 /// Must the memory operand be aligned?
@@ -159,7 +171,8 @@ impl Builder<'_> {
         if insn.mnemonic() == Mnemonic::Vzeroupper && std::arch::is_x86_feature_detected!("avx") {
             return self.zero_upper();
         }
-        if !is_exact(insn.mnemonic()) || !host_has(insn) || insn.op_count() < 2 {
+        let float = is_float(insn);
+        if !(float || is_exact(insn.mnemonic())) || !host_has(insn) || insn.op_count() < 2 {
             return Err(Unsupported);
         }
         let mut out = *insn;
@@ -171,7 +184,7 @@ impl Builder<'_> {
             if register.is_gpr() {
                 let Some(Home::Host(host)) = home(register) else { return Err(Unsupported) };
                 out.set_op_register(i, sized(host, register));
-            } else if i == 0 && !only_reads(insn.mnemonic()) {
+            } else if i == 0 && !only_reads(insn.mnemonic()) && !is_fused(insn) {
                 written = bit;
             } else if register.is_ymm() {
                 wide |= bit;
@@ -181,12 +194,18 @@ impl Builder<'_> {
                 return Err(Unsupported);
             }
         }
+        if is_fused(insn) {
+            written = 1 << (insn.op0_register().number() & 15);
+        }
         let memory = memory_operand(insn);
         let size = insn.memory_size().size() as u32;
         if memory.is_some()
             && (!matches!(size, 1 | 2 | 4 | 8 | 16 | 32) || insn.memory_size() == MemorySize::Unknown)
         {
             return Err(Unsupported);
+        }
+        if float {
+            self.use_float();
         }
         self.use_wide(low | wide, wide);
         // It need not be loaded, but comes back from the slow path.

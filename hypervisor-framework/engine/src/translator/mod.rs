@@ -16,6 +16,7 @@ mod bmi;
 mod branch;
 mod context;
 mod emitter;
+mod float;
 mod memory;
 mod native;
 mod region;

@@ -18,6 +18,8 @@ pub(super) struct Vectors {
     pub(super) wide_dirty: u16,
     /// AVX instructions were seen to be allowed.
     pub(super) avx_allowed: bool,
+    /// The host has the guest's MXCSR.
+    pub(super) float: bool,
 }
 
 fn place(number: u32) -> At {
@@ -58,12 +60,16 @@ impl Builder<'_> {
     pub(super) fn reload_vectors(&mut self, vectors: Vectors) {
         self.load_vectors(vectors.loaded);
         self.load_upper(vectors.wide);
+        if vectors.float {
+            self.e.load(RBP, context(field::CPU));
+            self.load_mxcsr();
+        }
     }
 
     /// Writes changed registers to the CPU's state; flags stay, RBP is lost.
     pub(super) fn write_back_vectors(&mut self) {
         let dirty = std::mem::take(&mut self.vectors.dirty);
-        if dirty == 0 && self.vectors.wide == 0 {
+        if dirty == 0 && self.vectors.wide == 0 && !self.vectors.float {
             return;
         }
         self.e.load(RBP, context(field::CPU));
@@ -71,5 +77,6 @@ impl Builder<'_> {
             self.e.memory(false, opcode::MOVUPS_STORE, number as u8, place(number));
         }
         self.write_back_upper();
+        self.write_back_mxcsr();
     }
 }
