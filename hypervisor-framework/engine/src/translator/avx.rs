@@ -15,7 +15,8 @@ use super::registers::{Home, home, sized};
 use super::stubs::{context, state};
 use super::unit::{ARITHMETIC, Back, Builder, Emitted, Flags, Unsupported};
 use crate::Level;
-use crate::instructions::vex::{is_vex, unprefixed};
+use crate::instructions::vex::is_vex;
+use crate::instructions::vex::names::legacy;
 
 /// Bit of `Cpu::fpu_blocked` that stands for AVX.
 const AVX_BLOCKED: u8 = 4;
@@ -34,7 +35,7 @@ fn host_has(insn: &Instruction) -> bool {
 /// Instructions whose outcome depends on operands only: no MXCSR, no exceptions but those of memory.
 fn is_exact(mnemonic: Mnemonic) -> bool {
     use Mnemonic as M;
-    match unprefixed(mnemonic) {
+    match legacy(mnemonic) {
         Some(legacy) => !super::simd::is_arithmetic(legacy),
         None => matches!(
             mnemonic,

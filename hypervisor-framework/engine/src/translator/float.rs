@@ -11,6 +11,7 @@ use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, condition, group, opcode};
 use super::stubs::{context, state};
 use super::unit::{Back, Builder};
+use crate::instructions::vex::names::legacy;
 
 /// MXCSR without its flags, after reset.
 const MODE: i32 = 0x1f80;
@@ -23,7 +24,7 @@ pub(super) fn is_float(insn: &Instruction) -> bool {
     use Mnemonic as M;
     let mnemonic = insn.mnemonic();
     let estimate = matches!(mnemonic, M::Vrcpps | M::Vrcpss | M::Vrsqrtps | M::Vrsqrtss);
-    let arithmetic = crate::instructions::vex::unprefixed(mnemonic).is_some_and(super::simd::is_arithmetic);
+    let arithmetic = legacy(mnemonic).is_some_and(super::simd::is_arithmetic);
     let other = matches!(
         mnemonic,
         M::Vcmpps

@@ -13,13 +13,12 @@ mod half;
 pub(crate) mod lanes;
 mod masked;
 mod moves;
-mod names;
+pub(crate) mod names;
 mod special;
 mod steps;
 mod test_bits;
 
 pub(crate) use lanes::Lanes;
-pub(crate) use names::legacy as unprefixed;
 
 use iced_x86::{EncodingKind, Instruction};
 
