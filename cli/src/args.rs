@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vmm::config::{
-    DiskConfig, EngineChoice, Forward, NetConfig, SerialBackend, ShareConfig, VirtioTransport, VsockConfig,
+    CpuLevel, DiskConfig, EngineChoice, Forward, NetConfig, SerialBackend, ShareConfig, VirtioTransport,
+    VsockConfig,
 };
 use vmm::engine::EngineOptions;
 
@@ -84,6 +85,14 @@ pub(crate) struct BootArgs {
     /// Number of vCPUs [default: 1].
     #[arg(long, value_name = "N", value_parser = values::cpus)]
     pub(crate) cpus: Option<u32>,
+
+    /// The instructions the guest's CPUs have: v2, v3 or host-safe [default: host-safe].
+    ///
+    /// v2 and v3 are levels of x86-64. The software engine has both on every host; where the host's processor lacks AVX2 or the
+    /// like, they are interpreted. host-safe is what runs at full speed here: with the software engine v3 on hosts that have it,
+    /// else (and where time is counted) v2; with Hypervisor.framework all that the host has and guests may see.
+    #[arg(long, value_enum)]
+    pub(crate) cpu: Option<Cpu>,
 
     /// Where the guest's serial port (ttyS0) goes: stdio, pty, file=PATH, socket=PATH or null [default: stdio].
     ///
@@ -200,6 +209,17 @@ pub(crate) struct BootArgs {
     pub(crate) debug_exit_port: Option<u16>,
 }
 
+/// `--cpu`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Cpu {
+    /// x86-64-v2: SSE4.2, no AVX
+    V2,
+    /// x86-64-v3: AVX2, BMI2, FMA
+    V3,
+    /// What runs at full speed on this host
+    HostSafe,
+}
+
 /// `--engine`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Engine {
@@ -254,6 +274,16 @@ pub(crate) enum UnpackCache {
     Off,
     /// It is kept there.
     Folder(PathBuf),
+}
+
+impl From<Cpu> for CpuLevel {
+    fn from(cpu: Cpu) -> Self {
+        match cpu {
+            Cpu::V2 => Self::V2,
+            Cpu::V3 => Self::V3,
+            Cpu::HostSafe => Self::HostSafe,
+        }
+    }
 }
 
 impl From<Engine> for EngineChoice {

@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &BootArgs) -> u8 {
         return print(&config);
     }
     descriptors::raise();
-    let engine = match engine::select_with(arguments.engine.into(), arguments.engine_opts) {
+    let engine = match engine::select_with(arguments.engine.into(), arguments.engine_opts, config.cpu) {
         Ok(engine) => engine,
         Err(error) => {
             say(format_args!("--engine: {}", error_chain(&error)));

@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use vmm::config::{
-    BackendConfig, BootConfig, DEFAULT_CMDLINE, MachineConfig, NetConfig, OnReboot, SerialBackend, UnpackBy,
+    BackendConfig, BootConfig, CpuLevel, DEFAULT_CMDLINE, MachineConfig, NetConfig, OnReboot, SerialBackend,
+    UnpackBy,
 };
 
 use crate::args::{BootArgs, Reboot, Unpack, UnpackCache};
@@ -52,6 +53,7 @@ impl BootArgs {
         self.change_boot(&mut config.boot);
         set(&mut config.memory_bytes, &self.memory);
         set(&mut config.cpus, &self.cpus);
+        set(&mut config.cpu, &self.cpu.map(CpuLevel::from));
         set(&mut config.serial, &self.serial);
         set(&mut config.virtio, &self.virtio.and_then(|virtio| virtio.transport));
         set(&mut config.packed_rings, &self.virtio.and_then(|virtio| virtio.packed_rings));

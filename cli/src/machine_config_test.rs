@@ -1,7 +1,7 @@
 use std::io::Write;
 
 use clap::Parser;
-use vmm::config::MachineConfig;
+use vmm::config::{CpuLevel, MachineConfig};
 
 use super::*;
 use crate::args::{Cli, Command};
@@ -60,6 +60,18 @@ fn a_virtio_console_takes_standard_input_and_the_kernel_is_told() {
 }
 
 #[test]
+fn a_level_comes_from_the_flag_or_the_file() {
+    assert_eq!(config(&[]).cpu, CpuLevel::HostSafe);
+    assert_eq!(config(&["--cpu", "v2"]).cpu, CpuLevel::V2);
+    let file = "memory = \"1G\"\ncpu = \"v3\"\n[boot]\nkernel = \"k\"\n";
+    assert_eq!(with_file(file, &[]).unwrap().cpu, CpuLevel::V3);
+    let machine = with_file(file, &["--cpu", "host-safe"]).unwrap();
+    assert_eq!(machine.cpu, CpuLevel::HostSafe);
+    assert!(to_toml(&machine).unwrap().contains("cpu = \"host-safe\""));
+    assert!(with_file(&file.replace("v3", "v4"), &[]).is_err());
+}
+
+#[test]
 fn a_size_for_the_balloon_brings_one() {
     let machine = config(&["--balloon-target", "128M"]);
     assert_eq!((machine.balloon, machine.balloon_target), (true, Some(128 << 20)));
@@ -77,6 +89,8 @@ fn what_is_printed_is_what_is_read() {
         "1536M",
         "--cpus",
         "3",
+        "--cpu",
+        "v3",
         "--serial",
         "file=log",
         "--rng",

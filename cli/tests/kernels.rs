@@ -94,12 +94,30 @@ fn a_minute_of_counted_sleep_is_over_at_once() {
 #[test]
 #[ignore = "takes minutes"]
 fn boots_in_lock_step_show_no_difference() {
-    for name in ["cloud", "generic"] {
+    for (name, cpu) in [("cloud", "v2"), ("cloud", "v3"), ("generic", "v3")] {
         let Some(booter) = booter(name) else { return };
-        let flags = ["--memory", "256M", "--timeout", "30m", "--append", "rvmm.poweroff"];
+        let flags = ["--memory", "256M", "--cpu", cpu, "--timeout", "30m", "--append", "rvmm.poweroff"];
         let (instructions, text) = counted(&booter, "check=200", &flags);
         assert!(text.contains("rvmm: /init reached"), "{text}");
-        println!("{name}: {instructions} instructions");
+        println!("{name}, {cpu}: {instructions} instructions");
+    }
+}
+
+#[test]
+fn the_guest_has_the_instructions_asked_for() {
+    for (cpu, count) in [("v2", "0"), ("v3", "1")] {
+        let Some(booter) = booter("cloud") else { return };
+        let mut session = Session::new(booter.command(&["--cpu", cpu, "--cmdline", "console=ttyS0 quiet"]));
+        session.wait_for("rvmm:~# ");
+        session.press(b"grep -c 'fma.* movbe.* avx .*f16c.* abm.* bmi1 avx2.* bmi2' /proc/cpuinfo\r");
+        session.wait_for(&format!("\n{count}\r"));
+        session.wait_for("rvmm:~# ");
+        // What the kernel saves of each task: 256 bytes more.
+        session.press(b"dmesg | grep -c 'context size is 832 bytes'\r");
+        session.wait_for(&format!("\n{count}\r"));
+        session.wait_for("rvmm:~# ");
+        session.press(b"\x01x");
+        assert_eq!(session.end().code(), Some(0));
     }
 }
 

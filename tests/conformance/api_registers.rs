@@ -137,6 +137,26 @@ fn xcr0_takes_sse_and_treats_mpx_as_known() {
 }
 
 #[test]
+fn upper_halves_of_vector_registers_travel_through_the_fpstate_where_there_are_any() {
+    each(|provider| {
+        let mut guest = idle(provider);
+        let mut state = [0_u8; 4096];
+        guest.vcpu.read_fpstate(&mut state).unwrap();
+        if state[512] & 4 == 0 {
+            // A processor of x86-64-v2 knows no such component.
+            state[512] |= 4;
+            assert!(provider.is_native() || guest.vcpu.write_fpstate(&state).is_err());
+            return;
+        }
+        state[576 + 16 * 3..][..16].fill(0x5a);
+        guest.vcpu.write_fpstate(&state).unwrap();
+        let mut after = [0_u8; 4096];
+        guest.vcpu.read_fpstate(&mut after).unwrap();
+        assert_eq!(after[576..832], state[576..832]);
+    });
+}
+
+#[test]
 fn vector_registers_travel_through_the_fpstate() {
     each(|provider| {
         let mut guest = Guest::long(provider, &|a| {

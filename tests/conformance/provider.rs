@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hypervisor_framework::soft::{Quirks, Soft};
+use hypervisor_framework::soft::{EngineOptions, Level, Quirks, Soft};
 use hypervisor_framework::x86_64::Hypervisor;
 use hypervisor_framework::{ReturnCode, native};
 
@@ -55,14 +55,17 @@ fn other_answers() -> Quirks {
     }
 }
 
-fn soft(name: &'static str, quirks: Quirks) -> Provider {
-    Provider { name, hypervisor: Arc::new(Soft::new(quirks.clone())), quirks: Some(quirks), turn: None }
+fn soft(name: &'static str, quirks: Quirks, level: Level) -> Provider {
+    let options = EngineOptions { level, ..EngineOptions::default() };
+    let hypervisor = Arc::new(Soft::new(quirks.clone()).with_engine(options));
+    Provider { name, hypervisor, quirks: Some(quirks), turn: None }
 }
 
 /// Runs a test on every provider present, and says which one failed.
 pub(crate) fn each(test: impl Fn(&Provider)) {
     static TURN: Mutex<()> = Mutex::new(());
-    let mut providers = vec![soft("soft", strict()), soft("soft, other answers", other_answers())];
+    let mut providers =
+        vec![soft("soft", strict(), Level::V2), soft("soft, other answers", other_answers(), Level::V3)];
     if let Ok(hypervisor) = native::x86_64_hypervisor() {
         let turn = Some(TURN.lock().unwrap_or_else(PoisonError::into_inner));
         providers.push(Provider { name: "hvf", hypervisor, quirks: None, turn });

@@ -163,7 +163,7 @@ fn describe(case: &Case) -> String {
         let _ = writeln!(text, "  st{i} {sign_exponent:04x}:{significand:016x}");
     }
     for i in 0..16 {
-        let _ = writeln!(text, "  xmm{i} {:032x}", image.xmm(i));
+        let _ = writeln!(text, "  ymm{i} {:032x}:{:032x}", case.state.upper[i], image.xmm(i));
     }
     for (offset, bytes) in &case.patches {
         let _ = writeln!(text, "  memory +{offset:x}: {bytes:02x?}");
@@ -183,7 +183,7 @@ impl Summary {
         // One per mnemonic: what is wrong with one width is wrong with others.
         let mut told = BTreeSet::new();
         for (code, (_, report)) in failures {
-            if told.len() < REPORTS && told.insert(code.split('_').next()) {
+            if told.len() < REPORTS && told.insert(code.trim_start_matches("VEX_").split('_').next()) {
                 text += report;
             }
         }

@@ -1,7 +1,8 @@
-//! Which encodings are tested: those of x86-64-v2 that a process may use and whose outcome is determined.
+//! Which encodings are tested: those of x86-64-v3 (or v2, where the host has no more) that a process may use and whose outcome is determined.
 
 use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic, OpCodeOperandKind};
 
+use crate::os::has_v3;
 use crate::state::Mode;
 
 /// What guests are told of, so far as instructions can be compared.
@@ -32,6 +33,18 @@ const FEATURES: &[CpuidFeature] = &[
     CpuidFeature::SSSE3,
     CpuidFeature::SSE4_1,
     CpuidFeature::SSE4_2,
+];
+
+/// What x86-64-v3 adds.
+const V3: &[CpuidFeature] = &[
+    CpuidFeature::AVX,
+    CpuidFeature::AVX2,
+    CpuidFeature::BMI1,
+    CpuidFeature::BMI2,
+    CpuidFeature::F16C,
+    CpuidFeature::FMA,
+    CpuidFeature::LZCNT,
+    CpuidFeature::MOVBE,
 ];
 
 /// Not compared, and why.
@@ -170,10 +183,10 @@ fn is_tested(mode: Mode, code: Code) -> bool {
     };
     op.is_instruction()
         && available
-        && op.encoding() == EncodingKind::Legacy
+        && matches!(op.encoding(), EncodingKind::Legacy | EncodingKind::VEX)
         && !op.fwait()
         && op.decoder_option() == 0
-        && (privileged || code.cpuid_features().iter().all(|feature| FEATURES.contains(feature)))
+        && (privileged || code.cpuid_features().iter().all(is_offered))
         && (privileged || !op.is_privileged())
         && !is_far(code)
         // 0F 0D with a register is a NOP on Intel's processors, and undefined on AMD's.
@@ -189,6 +202,10 @@ fn is_tested(mode: Mode, code: Code) -> bool {
         && !LEFT_OUT.iter().any(|(_, all)| all.contains(&mnemonic))
         && !op.op_kinds().iter().any(|&kind| is_left_out(kind, mnemonic))
         && op.op0_kind() != OpCodeOperandKind::seg_reg
+}
+
+fn is_offered(feature: &CpuidFeature) -> bool {
+    FEATURES.contains(feature) || has_v3() && V3.contains(feature)
 }
 
 fn is_segment_push(code: Code) -> bool {

@@ -62,6 +62,7 @@ pub(crate) fn differences(case: &Case, host: &Result<'_>, engine: &Result<'_>) -
     }
     if !(faults && rule == Some(Rule::Transition)) {
         image(&a.state.image, &b.state.image, rule, &mut note);
+        upper(&a.state.upper, &b.state.upper, rule, &mut note);
     }
     if undefined.is_none_or(|insn| insn.op0_kind() != OpKind::Memory) {
         window(host.window, engine.window, &mut note);
@@ -110,6 +111,14 @@ fn image(a: &Image, b: &Image, rule: Option<Rule>, note: &mut dyn FnMut(&str, St
         let (x, y) = (a.xmm(i), b.xmm(i));
         if x != y && !(rule == Some(Rule::Approximate) && close(x, y)) {
             note(&format!("xmm{i}"), format!("{x:032x}"), format!("{y:032x}"));
+        }
+    }
+}
+
+fn upper(a: &[u128; 16], b: &[u128; 16], rule: Option<Rule>, note: &mut dyn FnMut(&str, String, String)) {
+    for (i, (&x, &y)) in a.iter().zip(b).enumerate() {
+        if x != y && !(rule == Some(Rule::Approximate) && close(x, y)) {
+            note(&format!("upper half of ymm{i}"), format!("{x:032x}"), format!("{y:032x}"));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Bytes for an encoding: prefixes, ModRM and displacement at random, whatever decodes to it.
 
 use iced_x86::{
-    Code, CodeSize, ConstantOffsets, Decoder, DecoderOptions, FlowControl, Instruction, MandatoryPrefix,
-    OpCodeTableKind, OpKind, Register,
+    Code, CodeSize, ConstantOffsets, Decoder, DecoderOptions, EncodingKind, FlowControl, Instruction,
+    MandatoryPrefix, OpCodeTableKind, OpKind, Register,
 };
 
 use crate::known;
@@ -70,8 +70,59 @@ fn uses_fs(insn: &Instruction) -> bool {
     memory && insn.memory_segment() == Register::FS
 }
 
+/// A VEX prefix with all that the encoding leaves open at random.
+fn vex_attempt(mode: Mode, code: Code, random: &mut Random) -> Vec<u8> {
+    let op = code.op_code();
+    let mut bytes = Vec::with_capacity(32);
+    match random.below(32) {
+        0..=1 => bytes.push(0x65),
+        2 => bytes.push(random.pick(&[0x2e, 0x36, 0x3e, 0x26])),
+        3..=4 => bytes.push(0x67),
+        _ => {}
+    }
+    let pp = match op.mandatory_prefix() {
+        MandatoryPrefix::P66 => 1,
+        MandatoryPrefix::PF3 => 2,
+        MandatoryPrefix::PF2 => 3,
+        _ => 0,
+    };
+    let map = match op.table() {
+        OpCodeTableKind::T0F => 1,
+        OpCodeTableKind::T0F38 => 2,
+        _ => 3,
+    };
+    let l = if op.is_lig() { random.next() as u8 & 1 } else { op.l() as u8 };
+    let w = if op.is_wig() || op.is_wig32() { random.next() as u8 & 1 } else { op.w() as u8 };
+    let unused = random.one_in(2);
+    let (rxb, vvvv) = match (mode, unused) {
+        (Mode::Long, true) => (random.next() as u8 & 7, 15),
+        (Mode::Long, false) => (random.next() as u8 & 7, random.next() as u8 & 15),
+        (Mode::Compatibility, true) => (7, 15),
+        (Mode::Compatibility, false) => (7, 8 | random.next() as u8 & 7),
+    };
+    let last = vvvv << 3 | l << 2 | pp;
+    if map == 1 && w == 0 && rxb & 3 == 3 && random.one_in(2) {
+        bytes.extend([0xc5, (rxb & 4) << 5 | last]);
+    } else {
+        bytes.extend([0xc4, rxb << 5 | map, w << 7 | last]);
+    }
+    bytes.push(op.op_code() as u8);
+    let mut modrm = random.next() as u8;
+    if op.is_group() {
+        modrm = modrm & 0xc7 | (op.group_index() as u8) << 3;
+    }
+    bytes.push(modrm);
+    let tail = random.next() as u128 | u128::from(random.next()) << 64;
+    bytes.extend(tail.to_le_bytes());
+    bytes.truncate(LONGEST);
+    bytes
+}
+
 fn attempt(mode: Mode, code: Code, random: &mut Random) -> Vec<u8> {
     let op = code.op_code();
+    if op.encoding() == EncodingKind::VEX {
+        return vex_attempt(mode, code, random);
+    }
     let mut bytes = Vec::with_capacity(32);
     match op.mandatory_prefix() {
         MandatoryPrefix::P66 => bytes.push(0x66),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::{
-    Engine, EngineOptions, EventKind, Exit, HostRegion, PhysicalMemory, Reason, Rights, Segment,
+    Engine, EngineOptions, EventKind, Exit, HostRegion, Level, PhysicalMemory, Reason, Rights, Segment,
     SegmentRegister, TimeSource,
 };
 use vm_memory::VolatileMemory;
@@ -25,8 +25,10 @@ const READ: u64 = 0x65;
 const WRITE: u64 = 0x67;
 const NO_EXECUTE: u64 = 1 << 63;
 
-/// Bytes of an XSAVE image with x87 and SSE.
-const XSAVE_IMAGE: usize = 576;
+/// Bytes of an XSAVE image with x87, SSE and AVX.
+const XSAVE_IMAGE: usize = 832;
+/// Where the upper halves of YMM registers are in it.
+const UPPER: usize = 576;
 
 struct NoTime;
 
@@ -62,6 +64,7 @@ impl Guest {
             portable: tier == Tier::Portable,
             threshold: 0,
             cache_bytes: 1 << 20,
+            level: Level::V3,
             ..EngineOptions::default()
         };
         let engine = Engine::with_options(&memory, Arc::new(NoTime), options);
@@ -97,7 +100,7 @@ impl Guest {
         cpu.set_cr(3, TABLES as u64);
         cpu.set_cr(4, 0x5_06e8);
         cpu.set_efer(0xd01);
-        cpu.set_xcr0(3);
+        cpu.set_xcr0(7);
         let data = Segment { selector: USER_DATA, base: 0, limit: u32::MAX, access_rights: 0xc0f3 };
         for register in [SegmentRegister::Ss, SegmentRegister::Ds, SegmentRegister::Es] {
             cpu.set_segment(register, data);
@@ -149,7 +152,10 @@ impl Guest {
         cpu.set_rip(state.rip);
         let mut image = [0; XSAVE_IMAGE];
         image[..512].copy_from_slice(&state.image.0);
-        image[512] = 3;
+        image[512] = 7;
+        for (place, value) in image[UPPER..].chunks_exact_mut(16).zip(state.upper) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
         cpu.write_xsave_image(&image).unwrap();
 
         let exit = self.engine.run(None);
@@ -158,6 +164,7 @@ impl Guest {
         cpu.read_xsave_image(&mut image).unwrap();
         let mut after = State::new();
         after.image = Image(*image.first_chunk().unwrap());
+        after.upper = std::array::from_fn(|number| cpu.ymm_upper(number as u8));
         after.gpr = std::array::from_fn(|number| cpu.gpr(number as u8));
         after.rflags = cpu.rflags();
         after.rip = cpu.rip();

@@ -1,6 +1,6 @@
 //! Where processors may differ, and what is done about it.
 
-use iced_x86::{Code, CpuidFeature, Instruction, Mnemonic, OpKind};
+use iced_x86::{Code, CodeSize, CpuidFeature, Instruction, Mnemonic, OpKind};
 
 use crate::state::{Fault, flag};
 
@@ -39,7 +39,16 @@ const RULES: &[(&[Mnemonic], Rule, &str)] = &[
         "the change to MMX state happens before or after the fault",
     ),
     (
-        &[Mnemonic::Rcpps, Mnemonic::Rcpss, Mnemonic::Rsqrtps, Mnemonic::Rsqrtss],
+        &[
+            Mnemonic::Rcpps,
+            Mnemonic::Rcpss,
+            Mnemonic::Rsqrtps,
+            Mnemonic::Rsqrtss,
+            Mnemonic::Vrcpps,
+            Mnemonic::Vrcpss,
+            Mnemonic::Vrsqrtps,
+            Mnemonic::Vrsqrtss,
+        ],
         Rule::Approximate,
         "approximations with a bounded error; each processor has its own (SDM vol. 2, RCPPS)",
     ),
@@ -100,6 +109,10 @@ pub(crate) fn checks_alignment(code: Code) -> bool {
         CpuidFeature::SSSE3,
         CpuidFeature::SSE4_1,
         CpuidFeature::SSE4_2,
+        CpuidFeature::AVX,
+        CpuidFeature::AVX2,
+        CpuidFeature::F16C,
+        CpuidFeature::FMA,
     ];
     // ENTER touches the new top of the stack, which need not be aligned; #AC for unaligned 16-byte operands is up to the
     // implementation (SDM vol. 3, 6.15, interrupt 17).
@@ -119,7 +132,11 @@ pub(crate) fn decoded_otherwise(insn: &Instruction, bytes: &[u8]) -> bool {
     let looping = insn.is_loopcc() && bytes.iter().any(|byte| matches!(byte, 0xf2 | 0xf3));
     // ARPL that changes nothing writes nothing on AMD's processors, so that a code segment will do.
     let adjusts = insn.mnemonic() == Mnemonic::Arpl && insn.has_segment_prefix();
-    pause || looping || adjusts
+    // VEX.W = 1 outside of 64-bit mode: ignored by Intel's processors (SDM vol. 2, PEXTRD), #UD on AMD's.
+    let wide = insn.code_size() == CodeSize::Code32
+        && matches!(insn.mnemonic(), Mnemonic::Vpextrd | Mnemonic::Vpinsrd)
+        && bytes.windows(3).any(|prefix| prefix[0] == 0xc4 && prefix[2] & 0x80 != 0);
+    pause || looping || adjusts || wide
 }
 
 /// Are the registers left in between when the instruction faults? POPA has loaded some on AMD's processors.
@@ -152,7 +169,12 @@ pub(crate) fn follows(code: Code) -> bool {
         || code.op_code().is_input_output();
     let waits = matches!(mnemonic, Mnemonic::Cvtpi2ps | Mnemonic::Cvtpi2pd);
     let transition = RULES.iter().any(|(all, rule, _)| *rule == Rule::Transition && all.contains(&mnemonic));
-    (!partly || transition && !waits) && !undefined && !traps && !ends
+    (!partly || transition && !waits) && !undefined && !traps && !ends && !gathers(code)
+}
+
+/// Does it address memory by a vector register? The others of a sequence may change that.
+pub(crate) fn gathers(code: Code) -> bool {
+    code.op_code().op_kinds().iter().any(|kind| format!("{kind:?}").starts_with("mem_vsib"))
 }
 
 /// Does the instruction leave flags alone for some operands, although it may write them? Shifts by 0 do.

@@ -2,6 +2,8 @@
 
 use iced_x86::{Code, CpuidFeature};
 
+use crate::known;
+use crate::os::has_v3;
 use crate::random::Random;
 use crate::state::{Image, State, WINDOW, WRITABLE, flag};
 use crate::values::{self, Kind};
@@ -25,12 +27,13 @@ pub(crate) fn fill(state: &mut State, code: Code, random: &mut Random) {
     let has = |wanted: &[CpuidFeature]| features.iter().any(|feature| wanted.contains(feature));
     let mmx = has(&[CpuidFeature::MMX, CpuidFeature::SSE, CpuidFeature::SSE2, CpuidFeature::SSSE3]);
     let x87 = has(&[CpuidFeature::FPU, CpuidFeature::FPU287, CpuidFeature::FPU387]);
-    let integer = !x87 && !mmx && !has(&[CpuidFeature::SSE3, CpuidFeature::SSE4_1, CpuidFeature::SSE4_2]);
+    let integer = !x87 && !mmx && !known::checks_alignment(code);
     if integer && random.one_in(32) {
         state.rflags |= flag::AC;
     }
     x87_state(&mut state.image, !x87, random);
     sse_state(&mut state.image, Kind::of(code), random);
+    upper_halves(&mut state.upper, Kind::of(code), random);
 }
 
 /// Leaves no exception of the x87 unit pending.
@@ -85,5 +88,15 @@ fn sse_state(image: &mut Image, kind: Kind, random: &mut Random) {
             _ => kind,
         };
         image.set_xmm(i, values::vector(kind, random));
+    }
+}
+
+fn upper_halves(upper: &mut [u128; 16], kind: Kind, random: &mut Random) {
+    if random.one_in(8) || !has_v3() {
+        return;
+    }
+    for value in upper {
+        let kind = if random.one_in(4) { Kind::Integer } else { kind };
+        *value = values::vector(kind, random);
     }
 }

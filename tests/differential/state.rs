@@ -103,6 +103,8 @@ pub(crate) struct State {
     pub(crate) rflags: u64,
     pub(crate) rip: u64,
     pub(crate) image: Image,
+    /// The upper halves of YMM0 to YMM15.
+    pub(crate) upper: [u128; 16],
 }
 
 impl State {
@@ -110,7 +112,7 @@ impl State {
         let mut image = Image([0; 512]);
         image.put(0, &0x37f_u16.to_le_bytes());
         image.put(24, &0x1f80_u32.to_le_bytes());
-        Self { gpr: [0; 16], rflags: flag::ALWAYS, rip: 0, image }
+        Self { gpr: [0; 16], rflags: flag::ALWAYS, rip: 0, image, upper: [0; 16] }
     }
 }
 

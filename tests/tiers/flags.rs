@@ -68,6 +68,7 @@ impl Undefined {
             || touches_memory
             || insn.is_invalid()
             || insn.is_privileged()
+            || insn.op0_register().is_segment_register()
             || matches!(
                 insn.mnemonic(),
                 Mnemonic::Div | Mnemonic::Idiv | Mnemonic::Int | Mnemonic::Int1 | Mnemonic::Int3

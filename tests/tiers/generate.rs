@@ -72,13 +72,69 @@ const TWO_BYTE: [u8; 12] = [0x44, 0x4f, 0x94, 0xb6, 0xb7, 0xbe, 0xbf, 0xaf, 0xa3
 const VECTOR: [(u8, u8); 7] =
     [(0xf3, 0x6f), (0xf3, 0x7f), (0x66, 0xd4), (0x66, 0xef), (0x66, 0x74), (0xf3, 0x7e), (0x66, 0xd6)];
 
+/// VEX-encoded instructions: map, pp and opcode. Moves, VPADDQ, VPXOR, VPCMPEQB, VPMINUB, VPMOVMSKB, VPSHUFB, VPERMQ,
+/// VPBROADCASTB, VINSERTI128, VPTEST, VADDPS, VFMADD213PD, ANDN, BZHI, SHLX, MULX, VPMASKMOVD, VZEROUPPER.
+const VEX: [(u8, u8, u8); 22] = [
+    (1, 2, 0x6f),
+    (1, 2, 0x7f),
+    (1, 1, 0x6f),
+    (1, 1, 0xe7),
+    (1, 1, 0xd4),
+    (1, 1, 0xef),
+    (1, 1, 0x74),
+    (1, 1, 0xda),
+    (1, 1, 0xd7),
+    (2, 1, 0x00),
+    (3, 1, 0x00),
+    (2, 1, 0x78),
+    (3, 1, 0x38),
+    (2, 1, 0x17),
+    (1, 0, 0x58),
+    (2, 1, 0xa8),
+    (2, 0, 0xf2),
+    (2, 0, 0xf5),
+    (2, 1, 0xf7),
+    (2, 3, 0xf6),
+    (2, 1, 0x8c),
+    (1, 0, 0x77),
+];
+
+fn vex(random: &mut Sequence, code: &mut Vec<u8>) {
+    let (map, pp, opcode) = VEX[below(random, VEX.len() as u64) as usize];
+    let reg = register(random);
+    let rm = register(random);
+    // Few have no operand in vvvv, and are undefined with one.
+    let second = if below(random, 2) == 0 { 0 } else { below(random, 16) as u8 };
+    let (w, l) = (below(random, 2) as u8, below(random, 2) as u8);
+    let in_memory = below(random, 2) == 0 && opcode != 0x77;
+    let b = if in_memory { 0 } else { rm >> 3 };
+    code.extend_from_slice(&[
+        0xc4,
+        (!(reg >> 3 << 2 | b) & 7) << 5 | map,
+        w << 7 | (!second & 15) << 3 | l << 2 | pp,
+        opcode,
+    ]);
+    if opcode == 0x77 {
+        return;
+    }
+    if in_memory {
+        code.push(0x83 | (reg & 7) << 3);
+        code.extend_from_slice(&place(random).to_le_bytes());
+    } else {
+        code.push(0xc0 | (reg & 7) << 3 | rm & 7);
+    }
+    if map == 3 {
+        code.push(random.next_u64() as u8);
+    }
+}
+
 fn instruction(random: &mut Sequence, code: &mut Vec<u8>) {
     let (reg, rm) = (register(random), register(random));
     let wide = (below(random, 2) as u8) << 3;
     let rex = 0x40 | wide | reg >> 3 << 2 | rm >> 3;
     let registers = 0xc0 | (reg & 7) << 3 | rm & 7;
     let pick = |random: &mut Sequence, from: &[u8]| from[below(random, from.len() as u64) as usize];
-    match below(random, 40) {
+    match below(random, 46) {
         0..=5 => {
             let opcode = pick(random, &ARITHMETIC) - below(random, 2) as u8;
             code.extend_from_slice(&[rex, opcode, registers]);
@@ -163,6 +219,7 @@ fn instruction(random: &mut Sequence, code: &mut Vec<u8>) {
             let opcode = [0x8d, 0x87][below(random, 2) as usize];
             memory(random, code, &[], &[opcode], reg);
         }
+        36..=40 => vex(random, code),
         _ => {
             let count = 1 + below(random, 8);
             code.extend((0..count).map(|_| random.next_u64() as u8));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::{
     Controls, DescriptorTable, Engine, EngineOptions, Event, EventKind, Exit, HostRegion, Interruptibility,
-    PhysicalMemory, Reason, Rights, Segment, SegmentRegister, Sequence, TimeSource,
+    Level, PhysicalMemory, Reason, Rights, Segment, SegmentRegister, Sequence, TimeSource,
 };
 use vm_memory::VolatileMemory;
 
@@ -80,6 +80,7 @@ impl Machine {
             cache_bytes: 1 << 20,
             seed: Some(seed),
             check: None,
+            level: Level::V3,
         };
         let mut machine = Self { engine: Engine::with_options(&memory, Arc::new(Stopped), options), ram };
         machine.write_tables();
@@ -88,7 +89,8 @@ impl Machine {
         let cpu = &mut machine.engine.cpu;
         cpu.set_cr(0, 0x8005_0033);
         cpu.set_cr(3, TABLES as u64);
-        cpu.set_cr(4, 0x6a0);
+        cpu.set_cr(4, 0x4_06a0);
+        cpu.set_xcr0(7);
         cpu.set_efer(0xd01);
         let (data, code) = if user { (0x1b, 0x23) } else { (0x10, 0x8) };
         let level = if user { 0x60 } else { 0 };

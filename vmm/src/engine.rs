@@ -5,13 +5,13 @@ use std::sync::Arc;
 use hypervisor_framework::ReturnCode;
 use hypervisor_framework::native;
 pub use hypervisor_framework::native::Unavailable;
-pub use hypervisor_framework::soft::EngineOptions;
 use hypervisor_framework::soft::Soft;
+pub use hypervisor_framework::soft::{EngineOptions, Level};
 use hypervisor_framework::x86_64::{Hypervisor, VmOptions};
 
-use crate::config::EngineChoice;
+use crate::config::{CpuLevel, EngineChoice};
 use crate::os;
-use crate::x86_64::cpuid::HostCpuid;
+use crate::x86_64::cpuid::{HostCpuid, host_level};
 
 /// Names of the engines.
 const HVF: &str = "hvf";
@@ -28,6 +28,8 @@ pub struct Engine {
     pub why: String,
     /// The guest's time is the count of its instructions, and what is random follows from this number.
     pub seed: Option<u64>,
+    /// The instructions guests are told of; `None` is all that the host's processor has.
+    pub level: Option<Level>,
 }
 
 impl Engine {
@@ -46,6 +48,11 @@ pub enum EngineError {
     /// Counted time was asked for, and an engine that cannot count.
     #[error("clock=virtual needs the software engine: hvf does not count instructions")]
     CannotCount,
+    /// A level was asked for that the host's processor lacks.
+    #[error(
+        "cpu v3 needs a host processor with AVX2, BMI2 and FMA for engine hvf; engine soft has them everywhere"
+    )]
+    NoLevel,
 }
 
 /// Chooses a provider with the software engine's defaults; see [`select_with`].
@@ -53,31 +60,53 @@ pub enum EngineError {
 /// # Errors
 /// [`EngineError`] says why there is none.
 pub fn select(choice: EngineChoice) -> Result<Engine, EngineError> {
-    select_with(choice, EngineOptions::default())
+    select_with(choice, EngineOptions::default(), CpuLevel::default())
 }
 
 /// Chooses a provider. What is asked for by name is never replaced by another.
 ///
 /// # Errors
 /// [`EngineError`] says why there is none.
-pub fn select_with(choice: EngineChoice, options: EngineOptions) -> Result<Engine, EngineError> {
+pub fn select_with(
+    choice: EngineChoice,
+    options: EngineOptions,
+    cpu: CpuLevel,
+) -> Result<Engine, EngineError> {
     let seed = options.seed;
-    let soft = |why: String| Engine {
-        hypervisor: Arc::new(Soft::default().with_engine(options)),
-        name: SOFT,
-        why,
-        seed,
+    let soft = |why: String| {
+        let level = match cpu {
+            CpuLevel::V2 => Level::V2,
+            CpuLevel::V3 => Level::V3,
+            // A boot that repeats exactly does so on other hosts.
+            CpuLevel::HostSafe if seed.is_some() => Level::V2,
+            CpuLevel::HostSafe => options.host_level(),
+        };
+        let hypervisor = Arc::new(Soft::default().with_engine(EngineOptions { level, ..options }));
+        Engine { hypervisor, name: SOFT, why, seed, level: Some(level) }
     };
-    let native = |hypervisor, why: &str| Engine { hypervisor, name: HVF, why: why.to_owned(), seed: None };
+    let native = |hypervisor, why: &str| {
+        let level = native_level(cpu, os::host_cpuid().as_deref())?;
+        Ok(Engine { hypervisor, name: HVF, why: why.to_owned(), seed: None, level })
+    };
     match choice {
         EngineChoice::Soft => Ok(soft("asked for".to_owned())),
         EngineChoice::Hvf if seed.is_some() => Err(EngineError::CannotCount),
         EngineChoice::Auto if seed.is_some() => Ok(soft("clock=virtual counts instructions".to_owned())),
-        EngineChoice::Hvf => Ok(native(native::x86_64_hypervisor()?, "asked for")),
-        EngineChoice::Auto => Ok(match native::x86_64_hypervisor() {
+        EngineChoice::Hvf => native(native::x86_64_hypervisor()?, "asked for"),
+        EngineChoice::Auto => match native::x86_64_hypervisor() {
             Ok(hypervisor) => native(hypervisor, "Hypervisor.framework runs x86_64 guests on this host"),
-            Err(reason) => soft(reason.to_string()),
-        }),
+            Err(reason) => Ok(soft(reason.to_string())),
+        },
+    }
+}
+
+/// What guests are told of where they run on the host's processor.
+fn native_level(cpu: CpuLevel, host: Option<&dyn HostCpuid>) -> Result<Option<Level>, EngineError> {
+    match cpu {
+        CpuLevel::V2 => Ok(Some(Level::V2)),
+        CpuLevel::V3 if host.is_some_and(|host| host_level(host) >= Level::V3) => Ok(Some(Level::V3)),
+        CpuLevel::V3 => Err(EngineError::NoLevel),
+        CpuLevel::HostSafe => Ok(None),
     }
 }
 

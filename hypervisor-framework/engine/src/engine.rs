@@ -14,7 +14,7 @@ use crate::exit::{Access, Exit, Reason};
 use crate::intercept::Controls;
 use crate::memory::{Mailbox, Message, PAGE_SIZE, PhysicalMemory, pending};
 use crate::os::{Code, Compiled, Exited, Left, Portable, Translator};
-use crate::{Sequence, TimeSource};
+use crate::{Level, Sequence, TimeSource};
 
 /// Guest instructions between looks at the clock.
 const CLOCK_INTERVAL: u64 = 20_000;
@@ -40,6 +40,8 @@ pub struct EngineOptions {
     /// Every so many instructions the CPU's state is compared with that of an interpreter beside it. Only for callers
     /// that bound runs by counts.
     pub check: Option<u64>,
+    /// The instructions there are.
+    pub level: Level,
 }
 
 impl Default for EngineOptions {
@@ -47,7 +49,15 @@ impl Default for EngineOptions {
         // Where only the portable tier is, it has to be asked for until it has run on such a host.
         let portable = !crate::os::TRANSLATES;
         let threshold = if portable { PORTABLE_THRESHOLD } else { 16 };
-        Self { jit: !portable, portable, threshold, cache_bytes: 32 << 20, seed: None, check: None }
+        Self {
+            jit: !portable,
+            portable,
+            threshold,
+            cache_bytes: 32 << 20,
+            seed: None,
+            check: None,
+            level: Level::V2,
+        }
     }
 }
 
@@ -56,6 +66,11 @@ impl EngineOptions {
     #[must_use]
     pub fn with_portable(self) -> Self {
         Self { jit: true, portable: true, threshold: PORTABLE_THRESHOLD, ..self }
+    }
+
+    /// The highest level whose instructions this tier runs as the host's own.
+    pub fn host_level(&self) -> Level {
+        if self.jit && !self.portable { crate::os::host_level() } else { Level::V2 }
     }
 
     /// Is the portable tier built in?
@@ -134,10 +149,11 @@ impl Engine {
         if options.jit && options.portable {
             cache.portable = Portable::new(options.cache_bytes);
         } else if options.jit {
-            cache.translator = Translator::new(options.cache_bytes);
+            cache.translator = Translator::new(options.cache_bytes, options.level);
         }
         let mut cpu = Cpu::new(Arc::clone(memory), time);
         cpu.entropy = options.seed.map(Sequence::new);
+        cpu.level = options.level;
         Self { cpu, cache, threshold: options.threshold }
     }
 

@@ -19,7 +19,7 @@ mod sequence;
 pub use cpu::control::PHYSICAL_ADDRESS_BITS;
 pub use cpu::segment::{DescriptorTable, Segment, SegmentRegister};
 pub use cpu::snapshot::{Snapshot, same_but_flags};
-pub use cpu::{Cpu, Interruptibility, Msrs, TimeSource};
+pub use cpu::{Cpu, Interruptibility, Level, Msrs, TimeSource};
 pub use engine::{Engine, EngineOptions, Kicker, Statistics};
 pub use exit::{
     Access, ControlRegisterAccess, DebugRegisterAccess, Event, EventKind, Exit, Io, MemoryViolation, Reason,

@@ -8,7 +8,7 @@ use super::{Engine, EngineOptions};
 use crate::block::Flow;
 use crate::cpu::Trap;
 use crate::os::{Left, Translator};
-use crate::{HostRegion, PhysicalMemory, Rights, Segment, SegmentRegister, Sequence, TimeSource};
+use crate::{HostRegion, Level, PhysicalMemory, Rights, Segment, SegmentRegister, Sequence, TimeSource};
 
 const RAM: usize = 1 << 20;
 /// Page tables; 2 MiB pages map the first 2 MiB onto themselves.
@@ -390,7 +390,7 @@ impl Machine {
 
 #[test]
 fn translated_blocks_do_what_interpreted_ones_do() {
-    if Translator::new(1 << 20).is_none() {
+    if Translator::new(1 << 20, Level::V2).is_none() {
         return;
     }
     let (mut blocks, mut undefined) = (0, 0);
@@ -449,7 +449,7 @@ fn privileged(random: &mut Random, code: &mut Vec<u8>) {
 /// Whole programs with forward branches only, left to the engine: with generated code and without.
 #[test]
 fn programs_end_alike_however_they_are_run() {
-    if Translator::new(1 << 20).is_none() {
+    if Translator::new(1 << 20, Level::V2).is_none() {
         return;
     }
     let mut ends = std::collections::HashMap::new();

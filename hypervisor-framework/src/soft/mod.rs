@@ -37,7 +37,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::TimeSource;
 
-pub use engine::{EngineOptions, Sequence};
+pub use engine::{EngineOptions, Level, Sequence};
 
 pub use quirks::Quirks;
 

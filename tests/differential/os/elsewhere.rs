@@ -2,6 +2,11 @@
 
 use crate::state::{Outcome, Program, State};
 
+/// There is no host to have it.
+pub(crate) fn has_v3() -> bool {
+    false
+}
+
 /// Does not exist.
 pub(crate) enum Native {}
 

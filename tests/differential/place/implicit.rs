@@ -97,7 +97,8 @@ impl Placer<'_> {
     }
 
     fn strings(&mut self, insn: &Instruction, state: &mut State, patches: &mut Patches) -> Option<()> {
-        let masked = matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu);
+        let masked =
+            matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu);
         if masked
             && (insn.op0_kind() == OpKind::MemorySegDI
                 || insn.has_segment_prefix() && self.mode != Mode::Long)

@@ -39,6 +39,9 @@ impl Placer<'_> {
             let want = target.wrapping_sub(segment(&insn)) & mask;
             self.solve(encoded, state, want, mask)?;
         }
+        if insn.memory_index().is_vector_register() {
+            self.indices(&insn, state);
+        }
         let address = self.address(encoded, state)?;
         if !harmless(address, size) {
             return None;
@@ -98,12 +101,27 @@ impl Placer<'_> {
         Some(())
     }
 
+    /// Small numbers as a gather's indices.
+    fn indices(&mut self, insn: &Instruction, state: &mut State) {
+        let number = insn.memory_index().number();
+        let wide = insn.is_vsib64();
+        let mut half = || {
+            (0..if wide { 2 } else { 4 }).fold(0_u128, |all, _| {
+                let index = self.random.within(-40, 40);
+                if wide { all << 64 | u128::from(index as u64) } else { all << 32 | u128::from(index as u32) }
+            })
+        };
+        let halves = [half(), half()];
+        state.image.set_xmm(number, halves[0]);
+        state.upper[number] = halves[1];
+    }
+
     /// The linear address of the memory operand.
     fn address(&self, encoded: &Encoded, state: &State) -> Option<u64> {
         encoded.insn.virtual_address(memory_operand(&encoded.insn)?, 0, |register, _, _| {
             Some(match register {
                 Register::GS => GS_BASE,
-                _ if register.is_segment_register() => 0,
+                _ if register.is_segment_register() || register.is_vector_register() => 0,
                 _ if register.is_gpr16() => state.gpr[number(register)?] & 0xffff,
                 _ if register.is_gpr32() && register != Register::ESP => {
                     state.gpr[number(register)?] & u64::from(u32::MAX)
@@ -144,7 +162,7 @@ impl Placer<'_> {
             return Some(());
         }
         let kind = match insn.mnemonic() {
-            Mnemonic::Ldmxcsr => {
+            Mnemonic::Ldmxcsr | Mnemonic::Vldmxcsr => {
                 let reserved = if self.random.one_in(16) { 1 << self.random.within(18, 31) } else { 0 };
                 let value = 0x1f80 ^ (values::integer(self.random) & 0xffff) | reserved;
                 self.patch(patches, address, &(value as u32).to_le_bytes());
@@ -153,6 +171,10 @@ impl Placer<'_> {
             _ if insn.memory_size() == MemorySize::Unknown => Kind::Integer,
             _ => Kind::of(insn.code()),
         };
+        if size > 16 {
+            let bytes = values::vector(kind, self.random).to_le_bytes();
+            self.patch(patches, address.wrapping_add(16), &bytes);
+        }
         let bytes = values::vector(kind, self.random).to_le_bytes();
         self.patch(patches, address, &bytes[..size.min(16) as usize]);
         let low = |part: usize| {

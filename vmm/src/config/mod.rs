@@ -40,6 +40,9 @@ pub struct MachineConfig {
     /// Number of vCPUs, 1–64.
     #[serde(default = "one")]
     pub cpus: u32,
+    /// The instructions the guest is told of; [`crate::engine::select_with`] takes it, as engines differ in what they can.
+    #[serde(default)]
+    pub cpu: CpuLevel,
     /// What COM1 is connected to.
     #[serde(default)]
     pub serial: SerialBackend,
@@ -92,6 +95,22 @@ pub struct MachineConfig {
     /// Sockets between host and guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vsock: Option<VsockConfig>,
+}
+
+/// The instructions the guest's CPUs have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CpuLevel {
+    /// x86-64-v2: SSE4.2, no AVX. What a guest stores in vector registers has 128 bits on every host.
+    V2,
+    /// x86-64-v3: with AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT and MOVBE. The software engine has them on every host;
+    /// Hypervisor.framework has them if the host's processor does.
+    V3,
+    /// What runs at full speed here: with the software engine v3 where the host's processor has all of it and guest code
+    /// becomes host code, else (and where time is counted, so that a boot repeats on other hosts) v2; with
+    /// Hypervisor.framework all that the host's processor has and guests may see.
+    #[default]
+    HostSafe,
 }
 
 /// How the guest finds its virtio devices.
@@ -236,6 +255,7 @@ impl MachineConfig {
         Self {
             memory_bytes,
             cpus: one(),
+            cpu: CpuLevel::default(),
             boot,
             serial: SerialBackend::default(),
             console: None,

@@ -304,6 +304,7 @@ fn cpuid_policy(cpus: u32, timing: Timing, engine: &Engine) -> Result<CpuidPolic
         brand: None,
         hide: Vec::new(),
         extra: Vec::new(),
+        level: engine.level,
         signature: Signature::default(),
     };
     let features =

@@ -4,7 +4,7 @@ use devices::time::HostClock;
 
 use super::*;
 use crate::memory::RegionKind;
-use crate::x86_64::cpuid::{CpuidConfig, ProviderFeatures, Signature, Timing};
+use crate::x86_64::cpuid::{CpuidConfig, Level, ProviderFeatures, Signature, Timing};
 use crate::x86_64::memory_map::memory_map;
 
 struct Silent;
@@ -28,6 +28,7 @@ fn platform(debug_exit_port: Option<u16>) -> Result<Platform, AttachError> {
         brand: None,
         hide: Vec::new(),
         extra: Vec::new(),
+        level: Some(Level::V2),
         signature: Signature::default(),
     };
     let map = memory_map(64 << 20).unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use iced_x86::code_asm::*;
 use tempfile::TempDir;
 use vmm::config::{BootConfig, EngineChoice, MachineConfig, SerialBackend, UnpackBy};
+use vmm::engine::EngineOptions;
 use vmm::{Machine, Outcome, StopReason, engine};
 
 /// Where the guest's code lies.
@@ -56,7 +57,9 @@ impl Guest {
     }
 
     pub(crate) fn machine(&self) -> Machine {
-        Machine::new(self.config.clone(), &engine::select(EngineChoice::Auto).unwrap()).unwrap()
+        let options = EngineOptions::default();
+        let engine = engine::select_with(EngineChoice::Auto, options, self.config.cpu).unwrap();
+        Machine::new(self.config.clone(), &engine).unwrap()
     }
 
     pub(crate) fn run(&self) -> Outcome {

@@ -7,7 +7,7 @@ use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 
 use super::{Block, Flow, NO_BLOCK, Op, Translator};
 use crate::cpu::control::Mode;
-use crate::cpu::{Cpu, Trap};
+use crate::cpu::{Cpu, Level, Trap};
 use crate::exit::Access;
 use crate::instructions;
 use crate::memory::{HostPtr, Mailbox, Message, PAGE_SIZE};
@@ -59,6 +59,7 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
     read(first, &mut bytes[..available]);
 
     let mode = cpu.mode;
+    let of = (mode, cpu.level);
     let limit = if mode.has(Mode::SINGLE) { 1 } else { MAX_INSTRUCTIONS };
     let mut ops = Vec::with_capacity(32);
     let mut insn = Instruction::default();
@@ -72,7 +73,7 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
         if insn.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
             break;
         }
-        ended = translate(&insn, mode, len, &mut ops);
+        ended = translate(&insn, of, len, &mut ops);
         instructions += 1;
         len += insn.len();
     }
@@ -84,13 +85,13 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
         if insn.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
             return Err(cpu.general_protection());
         }
-        ended = translate(&insn, mode, 0, &mut ops);
+        ended = translate(&insn, of, 0, &mut ops);
         instructions = 1;
         len = insn.len();
     }
     if !ended {
         // The instruction at hand may be one that the page cuts off: the end stands behind those translated.
-        let mut end = Translator::new(&insn, mode, len as u8, &mut ops);
+        let mut end = Translator::new(&insn, of, len as u8, &mut ops);
         let op = Op { len: 0, ..end.op(fall) };
         end.push_end(op);
     }
@@ -109,8 +110,8 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
 }
 
 /// Adds an instruction's micro-ops; answers whether they end the block.
-fn translate(insn: &Instruction, mode: Mode, start: usize, ops: &mut Vec<Op>) -> bool {
-    let mut translator = Translator::new(insn, mode, start as u8, ops);
+fn translate(insn: &Instruction, of: (Mode, Level), start: usize, ops: &mut Vec<Op>) -> bool {
+    let mut translator = Translator::new(insn, of, start as u8, ops);
     instructions::translate(&mut translator);
     translator.ended()
 }

@@ -5,13 +5,14 @@ use iced_x86::{Instruction, OpKind, Register};
 use super::{Exec, Flow, Op, next};
 use crate::cpu::control::Mode;
 use crate::cpu::{Cpu, TrapCause, slot};
-use crate::{Segment, SegmentRegister};
+use crate::{Level, Segment, SegmentRegister};
 
 /// Turns one instruction into micro-ops. Families of instructions use it to describe theirs.
 pub(crate) struct Translator<'a> {
     /// The instruction, decoded as if it stood at address 0 of its block plus its offset.
     pub(crate) insn: &'a Instruction,
     pub(crate) mode: Mode,
+    pub(crate) level: Level,
     ops: &'a mut Vec<Op>,
     start: u8,
     /// A micro-op that ends the block has been added.
@@ -19,8 +20,13 @@ pub(crate) struct Translator<'a> {
 }
 
 impl<'a> Translator<'a> {
-    pub(super) fn new(insn: &'a Instruction, mode: Mode, start: u8, ops: &'a mut Vec<Op>) -> Self {
-        Self { insn, mode, ops, start, ended: false }
+    pub(super) fn new(
+        insn: &'a Instruction,
+        (mode, level): (Mode, Level),
+        start: u8,
+        ops: &'a mut Vec<Op>,
+    ) -> Self {
+        Self { insn, mode, level, ops, start, ended: false }
     }
 
     /// A micro-op of this instruction without operands.
@@ -138,7 +144,7 @@ impl<'a> Translator<'a> {
 
     /// Does the memory operand lie in the stack segment? In 64-bit mode prefixes of the flat segments are ignored (SDM
     /// vol. 1, 3.3.7.1).
-    fn is_on_stack(&self) -> bool {
+    pub(crate) fn is_on_stack(&self) -> bool {
         let segment = self.insn.memory_segment();
         if !self.mode.is64() || matches!(segment, Register::FS | Register::GS) {
             return segment == Register::SS;
@@ -148,7 +154,7 @@ impl<'a> Translator<'a> {
 
     /// As [`Self::memory`], with the operand of a changed copy of the instruction.
     pub(crate) fn memory_of(&mut self, insn: &Instruction, op: &mut Op) {
-        Translator { insn, mode: self.mode, ops: self.ops, start: self.start, ended: false }.memory(op);
+        Translator { insn, ops: self.ops, ..*self }.memory(op);
     }
 
     /// As [`Self::memory`] for LEA: segments do not count.
@@ -157,7 +163,7 @@ impl<'a> Translator<'a> {
         insn.set_segment_prefix(Register::DS);
         let mut mode = self.mode;
         mode.0 |= Mode::FLAT;
-        Translator { insn: &insn, mode, ops: self.ops, start: self.start, ended: false }.memory(op);
+        Translator { insn: &insn, mode, ops: self.ops, ..*self }.memory(op);
         op.flags &= !Op::STACK_SEGMENT;
     }
 

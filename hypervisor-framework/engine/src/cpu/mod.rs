@@ -83,6 +83,16 @@ pub struct Msrs {
     pub xss: u64,
 }
 
+/// The instructions a CPU has: a microarchitecture level of the x86-64 psABI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Level {
+    /// x86-64-v2: up to SSE4.2, POPCNT and CMPXCHG16B.
+    #[default]
+    V2,
+    /// x86-64-v3: with AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT and MOVBE. What is VEX-encoded raises #UD before.
+    V3,
+}
+
 bitflags::bitflags! {
     /// What blocks events for now (SDM vol. 3, table 25-3).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,11 +118,16 @@ pub struct Cpu {
     pub(crate) mmu: Mmu,
     /// XMM0–XMM15.
     pub(crate) xmm: [u128; 16],
+    /// The upper halves of YMM0–YMM15.
+    pub(crate) ymm_upper: [u128; 16],
+    /// What a VEX-encoded instruction computes with, between its micro-ops.
+    pub(crate) lanes: crate::instructions::vex::Lanes,
     /// MXCSR.
     pub(crate) mxcsr: u32,
     /// The x87 unit (and MMX, which aliases it).
     pub(crate) fpu: crate::instructions::x87::Fpu,
-    /// Why x87 and MMX (bit 0) or SSE (bit 1) instructions cannot run; 0 when they can. Follows CR0 and CR4.
+    /// Why x87 and MMX (bit 0), SSE (bit 1) or AVX (bit 2) instructions cannot run; 0 when they can. Follows CR0, CR4
+    /// and XCR0.
     pub(crate) fpu_blocked: u8,
     /// Derived from the state below; see `update_mode`.
     pub(crate) mode: Mode,
@@ -153,6 +168,8 @@ pub struct Cpu {
     pub(crate) instructions: u64,
     /// What RDRAND and RDSEED answer; `None` asks the host.
     pub(crate) entropy: Option<Sequence>,
+    /// The instructions there are.
+    pub(crate) level: Level,
     /// Exits, exceptions and features.
     pub intercepts: Intercepts,
     pub(crate) time: Arc<dyn TimeSource>,

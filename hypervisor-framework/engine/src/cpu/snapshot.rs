@@ -29,6 +29,7 @@ pub struct Snapshot {
     pending_debug: u64,
     injected: Option<Event>,
     xmm: [u128; 16],
+    ymm_upper: [u128; 16],
     mxcsr: u32,
     fpu: Fpu,
     instructions: u64,
@@ -77,6 +78,9 @@ impl Snapshot {
         for (at, (this, that)) in self.xmm.iter().zip(&other.xmm).enumerate() {
             differs(&format!("xmm{at}"), this, that);
         }
+        for (at, (this, that)) in self.ymm_upper.iter().zip(&other.ymm_upper).enumerate() {
+            differs(&format!("upper half of ymm{at}"), this, that);
+        }
         differs("rip", &self.rip, &other.rip);
         differs("rflags", &self.rflags, &other.rflags);
         differs("instructions", &self.instructions, &other.instructions);
@@ -118,6 +122,7 @@ impl Cpu {
             pending_debug: self.pending_debug,
             injected: self.injected,
             xmm: self.xmm,
+            ymm_upper: self.ymm_upper,
             mxcsr: self.mxcsr,
             fpu: self.fpu.clone(),
             instructions: self.instructions,
@@ -140,7 +145,7 @@ impl Cpu {
         (self.dr, self.pending_debug) = (from.dr, from.pending_debug);
         self.msrs = from.msrs;
         (self.interruptibility, self.injected) = (from.interruptibility, from.injected);
-        self.xmm = from.xmm;
+        (self.xmm, self.ymm_upper) = (from.xmm, from.ymm_upper);
         self.mxcsr = from.mxcsr;
         self.set_pdptes(from.pdptes);
         self.fpu = from.fpu.clone();

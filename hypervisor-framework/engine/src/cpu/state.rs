@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use super::control::{Mode, cr0, cr4, efer};
 use super::flags::{Flags, bit};
-use super::{Cpu, DescriptorTable, Interruptibility, Msrs, TimeSource, TrapCause, Trapped, slot};
+use super::{Cpu, DescriptorTable, Interruptibility, Level, Msrs, TimeSource, TrapCause, Trapped, slot};
+use crate::instructions::vex::Lanes;
 use crate::instructions::x87::Fpu;
 use crate::intercept::{Intercepts, MsrRight};
 use crate::memory::{Mailbox, PhysicalMemory};
 use crate::mmu::{Mmu, Space};
 use crate::{Event, Segment, SegmentRegister};
+
+/// XCR0 bits that AVX instructions want: SSE and AVX state.
+const AVX_STATE: u64 = 6;
 
 impl Cpu {
     /// A CPU in the state after reset (SDM vol. 3, table 10-1).
@@ -22,6 +26,8 @@ impl Cpu {
             flags: Flags::default(),
             mmu: Mmu::new(memory.snapshot()),
             xmm: [0; 16],
+            ymm_upper: [0; 16],
+            lanes: Lanes::default(),
             mxcsr: 0x1f80,
             fpu: Fpu::default(),
             fpu_blocked: 0,
@@ -51,6 +57,7 @@ impl Cpu {
             trapped: Trapped::default(),
             instructions: 0,
             entropy: None,
+            level: Level::V2,
             intercepts: Intercepts::default(),
             time,
             mailbox,
@@ -68,6 +75,7 @@ impl Cpu {
         self.flags = Flags::default();
         self.flags.load(0);
         self.xmm = [0; 16];
+        self.ymm_upper = [0; 16];
         self.mxcsr = 0x1f80;
         self.fpu = Fpu::default();
         let data = Segment { selector: 0, base: 0, limit: 0xffff, access_rights: 0x93 };
@@ -231,6 +239,12 @@ impl Cpu {
     /// Writes XCR0 without checks.
     pub fn set_xcr0(&mut self, value: u64) {
         self.xcr0 = value;
+        self.update_mode();
+    }
+
+    /// The instructions there are.
+    pub fn level(&self) -> Level {
+        self.level
     }
 
     /// Debug register 0–7.
@@ -272,6 +286,16 @@ impl Cpu {
     /// Writes an XMM register.
     pub fn set_xmm(&mut self, number: u8, value: u128) {
         self.xmm[number as usize & 15] = value;
+    }
+
+    /// The upper half of YMM register 0–15.
+    pub fn ymm_upper(&self, number: u8) -> u128 {
+        self.ymm_upper[number as usize & 15]
+    }
+
+    /// Writes the upper half of a YMM register.
+    pub fn set_ymm_upper(&mut self, number: u8, value: u128) {
+        self.ymm_upper[number as usize & 15] = value;
     }
 
     /// What blocks events.
@@ -379,7 +403,12 @@ impl Cpu {
         self.mmu.set_space(space);
         let x87 = self.cr0 & (cr0::EM | cr0::TS) != 0;
         let sse = self.cr0 & (cr0::EM | cr0::TS) != 0 || self.cr4 & cr4::OSFXSR == 0;
-        self.fpu_blocked = u8::from(x87) | u8::from(sse) << 1;
+        let avx = self.cr0 & cr0::TS != 0
+            || self.cr4 & cr4::OSXSAVE == 0
+            || self.xcr0 & AVX_STATE != AVX_STATE
+            || self.level < Level::V3
+            || self.real_mode();
+        self.fpu_blocked = u8::from(x87) | u8::from(sse) << 1 | u8::from(avx) << 2;
     }
 }
 

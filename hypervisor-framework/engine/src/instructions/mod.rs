@@ -4,6 +4,7 @@
 
 pub(crate) mod arithmetic;
 mod bits;
+mod bmi;
 mod branches;
 mod control;
 mod decimal;
@@ -20,6 +21,7 @@ mod stack;
 mod strings;
 mod system;
 mod system_calls;
+pub(crate) mod vex;
 pub(crate) mod x87;
 
 use iced_x86::{Instruction, OpKind};
@@ -29,18 +31,20 @@ use crate::cpu::{Cpu, Trap};
 
 /// Translates one instruction. What no family knows raises #UD when executed.
 pub(crate) fn translate(t: &mut Translator<'_>) {
-    let families: [fn(&mut Translator<'_>) -> bool; 19] = [
+    let families: [fn(&mut Translator<'_>) -> bool; 21] = [
         moves::translate,
         arithmetic::translate,
         branches::translate,
         stack::translate,
         shifts::translate,
+        bmi::translate,
         bits::translate,
         flags::translate,
         strings::translate,
         ports::translate,
         multiply::translate,
         sse::translate,
+        vex::translate,
         segments::translate,
         control::translate,
         system::translate,

@@ -17,6 +17,11 @@ mod translator;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use translator::{Code, Left, Translator};
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use translator::host_level;
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+pub(crate) use untranslated::host_level;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 mod untranslated;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]

@@ -1,8 +1,14 @@
 //! Hosts without a translator: every block is interpreted.
 
+use crate::Level;
 use crate::block::Op;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
+
+/// The interpreter has no host instructions.
+pub(crate) fn host_level() -> Level {
+    Level::V2
+}
 
 /// Why generated code was left; it never runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +33,7 @@ pub(crate) enum Translator {}
 
 #[allow(clippy::needless_pass_by_ref_mut, clippy::unused_self)] // the seam's signatures
 impl Translator {
-    pub(crate) fn new(_cache: usize) -> Option<Self> {
+    pub(crate) fn new(_cache: usize, _level: Level) -> Option<Self> {
         None
     }
     pub(crate) fn takes(_mode: Mode) -> bool {

@@ -12,11 +12,14 @@
 //! counts down a budget.
 #![allow(unsafe_code)] // runs generated code
 
+mod avx;
 mod bits;
+mod bmi;
 mod branch;
 mod context;
 mod emitter;
 mod flags;
+mod float;
 mod lazy;
 mod memory;
 mod native;
@@ -33,6 +36,7 @@ mod vector;
 
 use iced_x86::{Encoder, InstructionInfoFactory};
 
+use crate::Level;
 use crate::block::Op;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
@@ -97,6 +101,7 @@ pub(crate) struct Translator {
     buffers: Buffers,
     /// Counts flushes of all code: older links are void.
     epoch: u64,
+    level: Level,
 }
 
 // SAFETY: the context lies in the region, which moves with the value; it refers to the CPU only while `run` runs.
@@ -108,9 +113,17 @@ fn host_can() -> bool {
     highest >= 0x8000_0001 && std::arch::x86_64::__cpuid(0x8000_0001).ecx & 1 != 0
 }
 
+/// The highest level of which the host has all instructions.
+pub(crate) fn host_level() -> Level {
+    use std::arch::is_x86_feature_detected as has;
+    let vectors = has!("avx2") && has!("fma") && has!("f16c");
+    let general = has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("movbe");
+    if vectors && general { Level::V3 } else { Level::V2 }
+}
+
 impl Translator {
     /// A translator with room for `cache` bytes of code; `None` if the host cannot.
-    pub(crate) fn new(cache: usize) -> Option<Self> {
+    pub(crate) fn new(cache: usize, level: Level) -> Option<Self> {
         if !host_can() {
             return None;
         }
@@ -166,6 +179,7 @@ impl Translator {
             info,
             buffers: Buffers::default(),
             epoch: 0,
+            level,
         })
     }
 
@@ -196,7 +210,7 @@ impl Translator {
         {
             return None;
         }
-        let source = Source { ops, bytes, offset, user: mode.has(Mode::USER) };
+        let source = Source { ops, bytes, offset, user: mode.has(Mode::USER), level: self.level };
         let buffers = std::mem::take(&mut self.buffers);
         let tools = (&mut self.encoder, &mut self.info);
         let builder = Builder::new((self.next, self.cold), self.slot, tools, &self.stubs, source, buffers);

@@ -10,6 +10,7 @@ use super::memory::Need;
 use super::registers::{ACCUMULATOR, Home, home, sized, spilled, spilled_offset};
 use super::slow::Back;
 use super::unit::{ARITHMETIC, Builder, Emitted, Unsupported};
+use crate::Level;
 
 /// What an instruction does to its operands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub(super) fn shape(insn: &Instruction) -> Option<Shape> {
         M::Cmpxchg8b => Shape::Accumulator,
         M::Cmpxchg16b if std::arch::is_x86_feature_detected!("cmpxchg16b") => Shape::Accumulator,
         M::Bswap if insn.op0_register().size() != 2 => Shape::Writes,
+        // The prefixes of the latter two mean nothing before x86-64-v3.
         M::Bsf | M::Bsr | M::Tzcnt | M::Lzcnt if insn.op0_register().size() != 2 => Shape::Writes,
         M::Popcnt if std::arch::is_x86_feature_detected!("popcnt") => Shape::Writes,
         M::Btc | M::Btr | M::Bts | M::Bt => {
@@ -175,8 +177,14 @@ impl Builder<'_> {
             _ if insn.is_jcc_short_or_near() => return self.conditional(insn),
             _ => {}
         }
-        match shape(insn) {
+        let shape = if self.source.level >= Level::V3 && super::bmi::is_one(insn) {
+            super::bmi::shape(insn)
+        } else {
+            shape(insn)
+        };
+        match shape {
             Some(shape) => self.rewrite(insn, shape),
+            None if crate::instructions::vex::is_vex(insn) => self.avx(insn),
             None => self.vector(insn),
         }
     }
@@ -210,7 +218,9 @@ impl Builder<'_> {
     /// Emits the instruction with other operands.
     fn rewrite(&mut self, insn: &Instruction, shape: Shape) -> Emitted {
         let mut out = *insn;
-        out.set_code(general_form(insn.code()).ok_or(Unsupported)?);
+        if self.source.level < Level::V3 || !super::bmi::is_one(insn) {
+            out.set_code(general_form(insn.code()).ok_or(Unsupported)?);
+        }
         read_spilled(&mut out);
         out.set_has_rep_prefix(false);
         out.set_has_repne_prefix(false);

@@ -156,6 +156,67 @@ fn is_exact(mnemonic: Mnemonic) -> bool {
     )
 }
 
+/// Floating-point arithmetic, which MXCSR has a say in.
+pub(super) fn is_arithmetic(mnemonic: Mnemonic) -> bool {
+    use Mnemonic as M;
+    matches!(
+        mnemonic,
+        M::Addpd
+            | M::Addps
+            | M::Addsd
+            | M::Addss
+            | M::Addsubpd
+            | M::Addsubps
+            | M::Cvtdq2pd
+            | M::Cvtdq2ps
+            | M::Cvtpd2dq
+            | M::Cvtpd2ps
+            | M::Cvtps2dq
+            | M::Cvtps2pd
+            | M::Cvtsd2ss
+            | M::Cvtss2sd
+            | M::Cvttpd2dq
+            | M::Cvttps2dq
+            | M::Divpd
+            | M::Divps
+            | M::Divsd
+            | M::Divss
+            | M::Dppd
+            | M::Haddpd
+            | M::Haddps
+            | M::Hsubpd
+            | M::Hsubps
+            | M::Maxpd
+            | M::Maxps
+            | M::Maxsd
+            | M::Maxss
+            | M::Minpd
+            | M::Minps
+            | M::Minsd
+            | M::Minss
+            | M::Mulpd
+            | M::Mulps
+            | M::Mulsd
+            | M::Mulss
+            | M::Rcpps
+            | M::Rcpss
+            | M::Roundpd
+            | M::Roundps
+            | M::Roundsd
+            | M::Roundss
+            | M::Rsqrtps
+            | M::Rsqrtss
+            | M::Sqrtpd
+            | M::Sqrtps
+            | M::Sqrtsd
+            | M::Sqrtss
+            | M::Subpd
+            | M::Subps
+            | M::Subsd
+            | M::Subss
+    )
+}
+
 impl Builder<'_> {
     /// Emits an SSE instruction.
     pub(super) fn vector(&mut self, insn: &Instruction) -> Emitted {

@@ -25,6 +25,8 @@ pub(super) mod state {
     pub(crate) const REGS: i32 = offset_of!(Cpu, regs) as i32;
     pub(crate) const RIP: i32 = offset_of!(Cpu, rip) as i32;
     pub(crate) const XMM: i32 = offset_of!(Cpu, xmm) as i32;
+    pub(crate) const YMM_UPPER: i32 = offset_of!(Cpu, ymm_upper) as i32;
+    pub(crate) const MXCSR: i32 = offset_of!(Cpu, mxcsr) as i32;
     pub(crate) const CPL: i32 = offset_of!(Cpu, cpl) as i32;
     pub(crate) const SYSTEM_FLAGS: i32 = (offset_of!(Cpu, flags) + offset_of!(Flags, system)) as i32;
     pub(crate) const CR2: i32 = offset_of!(Cpu, cr2) as i32;

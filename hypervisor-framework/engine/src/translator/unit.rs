@@ -10,6 +10,7 @@ use super::lazy::{Effect, Origin, effect};
 use super::slow::{Leave, Slow};
 use super::stubs::{Stubs, context};
 use super::vector::Vectors;
+use crate::Level;
 use crate::block::{Flow, Op};
 
 /// The six arithmetic flags.
@@ -52,6 +53,8 @@ pub(super) struct Source<'a> {
     /// Offset of its first byte in its page.
     pub(super) offset: u16,
     pub(super) user: bool,
+    /// The instructions the guest has.
+    pub(super) level: Level,
 }
 
 /// Buffers that one translation leaves to the next.

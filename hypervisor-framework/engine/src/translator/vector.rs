@@ -13,6 +13,13 @@ pub(super) struct Vectors {
     pub(super) dirty: u16,
     /// SSE instructions were seen to be allowed.
     pub(super) allowed: bool,
+    /// Upper halves: which the host has, and which of them changed.
+    pub(super) wide: u16,
+    pub(super) wide_dirty: u16,
+    /// AVX instructions were seen to be allowed.
+    pub(super) avx_allowed: bool,
+    /// The host has the guest's MXCSR.
+    pub(super) float: bool,
 }
 
 fn place(number: u32) -> At {
@@ -52,17 +59,24 @@ impl Builder<'_> {
     /// Loads again what the interpreter may have changed.
     pub(super) fn reload_vectors(&mut self, vectors: Vectors) {
         self.load_vectors(vectors.loaded);
+        self.load_upper(vectors.wide);
+        if vectors.float {
+            self.e.load(RBP, context(field::CPU));
+            self.load_mxcsr();
+        }
     }
 
     /// Writes changed registers to the CPU's state; flags stay, RBP is lost.
     pub(super) fn write_back_vectors(&mut self) {
         let dirty = std::mem::take(&mut self.vectors.dirty);
-        if dirty == 0 {
+        if dirty == 0 && self.vectors.wide == 0 && !self.vectors.float {
             return;
         }
         self.e.load(RBP, context(field::CPU));
         for number in (0..16).filter(|number| dirty >> number & 1 != 0) {
             self.e.memory(false, opcode::MOVUPS_STORE, number as u8, place(number));
         }
+        self.write_back_upper();
+        self.write_back_mxcsr();
     }
 }

@@ -34,6 +34,18 @@ struct Mapped {
     code: usize,
 }
 
+/// Does the host have all of x86-64-v3?
+pub(crate) fn has_v3() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx2")
+        && has!("fma")
+        && has!("f16c")
+        && has!("bmi1")
+        && has!("bmi2")
+        && has!("lzcnt")
+        && has!("movbe")
+}
+
 /// The host's CPU. It belongs to the thread that opened it.
 pub(crate) struct Native {
     _one: MutexGuard<'static, Option<Mapped>>,
@@ -103,12 +115,20 @@ impl Native {
             (*area).rflags = state.rflags;
             (*area).entry = state.rip as u32;
             (*area).entry_segment = program.mode.code_segment();
+            (*area).avx = u16::from(has_v3());
+            (*area).upper = state.upper;
         }
         differential_enter();
         // SAFETY: the case is over.
         let area = unsafe { &*area };
         let mut outcome = Outcome {
-            state: State { gpr: area.gpr, rflags: area.rflags, rip: area.rip, image: Image(area.image) },
+            state: State {
+                gpr: area.gpr,
+                rflags: area.rflags,
+                rip: area.rip,
+                image: Image(area.image),
+                upper: area.upper,
+            },
             end: End::Landed,
         };
         match area.landing {

@@ -31,6 +31,14 @@ const GREGS: [i32; 16] = [
     libc::REG_R15,
 ];
 
+/// A mark in the image's software bytes that an XSAVE image in standard format goes on behind it, and where that says which
+/// components it has (Linux, `asm/sigcontext.h`).
+const EXTENDED: (usize, u32) = (464, 0x4650_5853);
+const XSTATE_BV: usize = 512;
+const AVX_STATE: u32 = 4;
+/// The upper halves of YMM registers in an XSAVE image.
+const UPPER: usize = 576;
+
 /// What handled the signals before.
 static BEFORE: OnceLock<Vec<(i32, libc::sigaction)>> = OnceLock::new();
 
@@ -66,7 +74,7 @@ extern "C" fn on_signal(signal: i32, _info: *mut libc::siginfo_t, context: *mut 
     let context: *mut libc::ucontext_t = context.cast();
     let area = AREA.0.get();
     // SAFETY: a case runs on this thread, which holds the lock, or `active` is 0 and nothing is touched; the kernel's
-    // context is valid and its floating-point part starts with an FXSAVE64 image.
+    // context is valid and its floating-point part starts with an FXSAVE64 image, behind which what its mark says there is.
     unsafe {
         if (*area).active != 1 {
             return not_ours(signal);
@@ -83,6 +91,12 @@ extern "C" fn on_signal(signal: i32, _info: *mut libc::siginfo_t, context: *mut 
         (*area).landing = FAULT;
         let image: *const u8 = (*context).uc_mcontext.fpregs.cast();
         ptr::copy_nonoverlapping(image, (&raw mut (*area).image).cast(), 512);
+        let word = |at: usize| image.add(at).cast::<u32>().read_unaligned();
+        if word(EXTENDED.0) == EXTENDED.1 && word(XSTATE_BV) & AVX_STATE != 0 {
+            ptr::copy_nonoverlapping(image.add(UPPER), (&raw mut (*area).upper).cast(), 256);
+        } else {
+            (*area).upper = [0; 16];
+        }
         gregs[libc::REG_RIP as usize] = (&raw const differential_resume) as i64;
         gregs[libc::REG_RSP as usize] = (*area).host_stack as i64;
         gregs[libc::REG_EFL as usize] = 0x202;

@@ -24,6 +24,10 @@ pub(super) struct Area {
     /// Where the case starts, and its code segment: a far pointer.
     pub(super) entry: u32,
     pub(super) entry_segment: u16,
+    /// Not 0: the host has AVX.
+    pub(super) avx: u16,
+    /// The upper halves of YMM registers.
+    pub(super) upper: [u128; 16],
 }
 
 /// See [`Area::landing`].
@@ -49,6 +53,8 @@ pub(super) static AREA: Shared = Shared(UnsafeCell::new(Area {
     active: 0,
     entry: 0,
     entry_segment: 0,
+    avx: 0,
+    upper: [0; 16],
 }));
 
 std::arch::global_asm!(
@@ -65,6 +71,25 @@ std::arch::global_asm!(
     "mov [rip + {area} + 656], rsp",
     "mov qword ptr [rip + {area} + 696], 1",
     "fxrstor64 [rip + {area}]",
+    "cmp word ptr [rip + {area} + 710], 0",
+    "je 3f",
+    "vinsertf128 ymm0, ymm0, [rip + {area} + 720], 1",
+    "vinsertf128 ymm1, ymm1, [rip + {area} + 736], 1",
+    "vinsertf128 ymm2, ymm2, [rip + {area} + 752], 1",
+    "vinsertf128 ymm3, ymm3, [rip + {area} + 768], 1",
+    "vinsertf128 ymm4, ymm4, [rip + {area} + 784], 1",
+    "vinsertf128 ymm5, ymm5, [rip + {area} + 800], 1",
+    "vinsertf128 ymm6, ymm6, [rip + {area} + 816], 1",
+    "vinsertf128 ymm7, ymm7, [rip + {area} + 832], 1",
+    "vinsertf128 ymm8, ymm8, [rip + {area} + 848], 1",
+    "vinsertf128 ymm9, ymm9, [rip + {area} + 864], 1",
+    "vinsertf128 ymm10, ymm10, [rip + {area} + 880], 1",
+    "vinsertf128 ymm11, ymm11, [rip + {area} + 896], 1",
+    "vinsertf128 ymm12, ymm12, [rip + {area} + 912], 1",
+    "vinsertf128 ymm13, ymm13, [rip + {area} + 928], 1",
+    "vinsertf128 ymm14, ymm14, [rip + {area} + 944], 1",
+    "vinsertf128 ymm15, ymm15, [rip + {area} + 960], 1",
+    "3:",
     "push qword ptr [rip + {area} + 640]",
     "popfq",
     "mov rax, [rip + {area} + 512]",
@@ -123,10 +148,33 @@ std::arch::global_asm!(
     "push 0x202",
     "popfq",
     "fxsave64 [rip + {area}]",
+    "cmp word ptr [rip + {area} + 710], 0",
+    "je 4f",
+    "vextractf128 [rip + {area} + 720], ymm0, 1",
+    "vextractf128 [rip + {area} + 736], ymm1, 1",
+    "vextractf128 [rip + {area} + 752], ymm2, 1",
+    "vextractf128 [rip + {area} + 768], ymm3, 1",
+    "vextractf128 [rip + {area} + 784], ymm4, 1",
+    "vextractf128 [rip + {area} + 800], ymm5, 1",
+    "vextractf128 [rip + {area} + 816], ymm6, 1",
+    "vextractf128 [rip + {area} + 832], ymm7, 1",
+    "vextractf128 [rip + {area} + 848], ymm8, 1",
+    "vextractf128 [rip + {area} + 864], ymm9, 1",
+    "vextractf128 [rip + {area} + 880], ymm10, 1",
+    "vextractf128 [rip + {area} + 896], ymm11, 1",
+    "vextractf128 [rip + {area} + 912], ymm12, 1",
+    "vextractf128 [rip + {area} + 928], ymm13, 1",
+    "vextractf128 [rip + {area} + 944], ymm14, 1",
+    "vextractf128 [rip + {area} + 960], ymm15, 1",
+    "4:",
     // Where the signal handler goes on, with the host's stack.
     ".globl differential_resume",
     "differential_resume:",
     "mov qword ptr [rip + {area} + 696], 0",
+    "cmp word ptr [rip + {area} + 710], 0",
+    "je 5f",
+    "vzeroupper",
+    "5:",
     "fninit",
     "mov dword ptr [rsp], 0x1f80",
     "ldmxcsr [rsp]",
@@ -150,6 +198,8 @@ const _: () = {
     assert!(std::mem::offset_of!(Area, active) == 696);
     assert!(std::mem::offset_of!(Area, entry) == 704);
     assert!(std::mem::offset_of!(Area, entry_segment) == 708);
+    assert!(std::mem::offset_of!(Area, avx) == 710);
+    assert!(std::mem::offset_of!(Area, upper) == 720);
 };
 
 unsafe extern "C" {

@@ -12,6 +12,7 @@ fn config(cpus: u32) -> CpuidConfig {
         brand: None,
         hide: Vec::new(),
         extra: Vec::new(),
+        level: Some(Level::V2),
         signature: Signature::Rvmm,
     }
 }
@@ -54,7 +55,7 @@ impl HostCpuid for Everything {
 }
 
 fn native(provider: ProviderFeatures) -> CpuidPolicy {
-    CpuidPolicy::native(config(2), provider, &Everything)
+    CpuidPolicy::native(CpuidConfig { level: None, ..config(2) }, provider, &Everything)
 }
 
 #[test]
@@ -96,6 +97,47 @@ fn the_soft_model_is_x86_64_v2_and_passes_linux_verify_cpu() {
     {
         assert!(!policy.has(feature), "{feature:?}");
     }
+}
+
+#[test]
+fn v3_is_all_of_the_level_and_v2_none_of_what_it_adds() {
+    let at = |level| {
+        let provider = ProviderFeatures { rdtscp: true, ..ProviderFeatures::default() };
+        CpuidPolicy::soft(CpuidConfig { level: Some(level), ..config(1) }, provider)
+    };
+    let (old, new) = (at(Level::V2), at(Level::V3));
+    for feature in features::V3_FEATURES {
+        assert!(new.has(feature) && !old.has(feature), "{feature:?}");
+    }
+    assert!(new.has(Feature::XSAVE));
+    assert_eq!((old.xcr0_mask(), new.xcr0_mask()), (3, 7));
+    let one = new.query(1, 0, &DynamicState { cr4: 1 << 18, ..state() });
+    // FMA, MOVBE, XSAVE, OSXSAVE, AVX, F16C.
+    let bits = 1 << 12 | 1 << 22 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 29;
+    assert_eq!(one.ecx & bits, bits);
+    let seven = new.query(7, 0, &state());
+    assert_eq!(seven.ebx, 0x0014_0281 | 1 << 3 | 1 << 5 | 1 << 8);
+    assert_eq!(new.query(0x8000_0001, 0, &state()).ecx, 0x21);
+    let with = |xcr0, subleaf| new.query(0xd, subleaf, &DynamicState { xcr0, ..state() });
+    assert_eq!(with(7, 0), CpuidResult { eax: 7, ebx: 832, ecx: 832, edx: 0 });
+    assert_eq!(with(3, 0), CpuidResult { eax: 7, ebx: 576, ecx: 832, edx: 0 });
+    // XSAVEOPT, XSAVEC, XGETBV with ECX = 1; the compacted size.
+    assert_eq!(with(7, 1), CpuidResult { eax: 7, ebx: 832, ecx: 0, edx: 0 });
+    assert_eq!(with(7, 2), CpuidResult { eax: 256, ebx: 576, ecx: 0, edx: 0 });
+    assert_eq!(with(7, 3), CpuidResult::default());
+}
+
+#[test]
+fn a_level_is_a_ceiling_for_what_the_host_has() {
+    let at = |level| {
+        CpuidPolicy::native(CpuidConfig { level, ..config(2) }, ProviderFeatures::default(), &Everything)
+    };
+    let (all, new, old) = (at(None), at(Some(Level::V3)), at(Some(Level::V2)));
+    assert!(all.has(Feature::AVX512F) && all.has(Feature::VAES) && all.has(Feature::AVX2));
+    assert!(!new.has(Feature::AVX512F) && new.has(Feature::AVX2) && new.has(Feature::BMI2));
+    assert!(!old.has(Feature::AVX2) && !old.has(Feature::VAES) && !old.has(Feature::BMI1));
+    assert_eq!([all.xcr0_mask(), new.xcr0_mask(), old.xcr0_mask()], [0xe7, 7, 3]);
+    assert_eq!(host_level(&Everything), Level::V3);
 }
 
 #[test]
@@ -331,7 +373,8 @@ fn native_hides_what_xcr0_cannot_enable() {
             answer
         }
     }
-    let policy = CpuidPolicy::native(config(1), ProviderFeatures::default(), &NoAvx512);
+    let policy =
+        CpuidPolicy::native(CpuidConfig { level: None, ..config(1) }, ProviderFeatures::default(), &NoAvx512);
     assert_eq!(policy.xcr0_mask(), 7);
     assert!(policy.has(Feature::AVX2));
     for feature in [Feature::AVX512F, Feature::AVX512VL, Feature::AVX512_VNNI] {

@@ -12,6 +12,8 @@ pub(super) enum When {
     Never,
     /// The configuration names it in `extra`.
     Extra,
+    /// The level is x86-64-v3 at least.
+    V3,
     /// There are several CPUs.
     Smp,
     /// `CpuidConfig::x2apic`
@@ -70,7 +72,8 @@ macro_rules! features {
 
 use Native::{Host, Own};
 use When::{
-    Always, ArchCapabilities, Extra, Invpcid, Never, Rdtscp, Smp, SpecCtrl, TscDeadline, X2Apic, Xcr0, Xsaves,
+    Always, ArchCapabilities, Extra, Invpcid, Never, Rdtscp, Smp, SpecCtrl, TscDeadline, V3, X2Apic, Xcr0,
+    Xsaves,
 };
 
 /// XCR0: YMM state.
@@ -155,7 +158,7 @@ features! {
     /// SSSE3.
     SSSE3 = (F1, Ecx, 9) soft Always, native Host(Always), "x86-64-v2";
     /// FMA.
-    FMA = (F1, Ecx, 12) soft Never, native Host(Xcr0(AVX)), "AVX state";
+    FMA = (F1, Ecx, 12) soft V3, native Host(Xcr0(AVX)), "AVX state";
     /// CMPXCHG16B.
     CX16 = (F1, Ecx, 13) soft Always, native Host(Always), "x86-64-v2";
     /// Performance capabilities MSR.
@@ -169,7 +172,7 @@ features! {
     /// x2APIC mode.
     X2APIC = (F1, Ecx, 21) soft X2Apic, native Own(X2Apic), "the VMM's device";
     /// MOVBE.
-    MOVBE = (F1, Ecx, 22) soft Extra, native Host(Always), "x86-64-v3";
+    MOVBE = (F1, Ecx, 22) soft V3, native Host(Always), "x86-64-v3";
     /// POPCNT.
     POPCNT = (F1, Ecx, 23) soft Always, native Host(Always), "x86-64-v2";
     /// TSC deadline mode of the local APIC timer.
@@ -177,11 +180,11 @@ features! {
     /// AES instructions.
     AES = (F1, Ecx, 25) soft Extra, native Host(Always), "beyond x86-64-v2";
     /// XSAVE, XRSTOR, XGETBV, XSETBV.
-    XSAVE = (F1, Ecx, 26) soft Always, native Host(Always), "x87 and SSE state on the engine";
+    XSAVE = (F1, Ecx, 26) soft Always, native Host(Always), "x87 and SSE state on the engine, and AVX state with x86-64-v3";
     /// AVX.
-    AVX = (F1, Ecx, 28) soft Never, native Host(Xcr0(AVX)), "AVX state";
+    AVX = (F1, Ecx, 28) soft V3, native Host(Xcr0(AVX)), "AVX state";
     /// Half-precision conversions.
-    F16C = (F1, Ecx, 29) soft Never, native Host(Xcr0(AVX)), "AVX state";
+    F16C = (F1, Ecx, 29) soft V3, native Host(Xcr0(AVX)), "AVX state";
     /// RDRAND.
     RDRAND = (F1, Ecx, 30) soft Always, native Host(Always), "boot-time randomness";
     /// Running under a hypervisor.
@@ -197,17 +200,17 @@ features! {
     /// SGX.
     SGX = (F7, Ebx, 2) soft Never, native Host(Never), "no enclaves";
     /// BMI1.
-    BMI1 = (F7, Ebx, 3) soft Extra, native Host(Always), "x86-64-v3";
+    BMI1 = (F7, Ebx, 3) soft V3, native Host(Always), "x86-64-v3";
     /// Hardware lock elision.
     HLE = (F7, Ebx, 4) soft Never, native Host(Never), "TSX MSRs are not handled";
     /// AVX2.
-    AVX2 = (F7, Ebx, 5) soft Never, native Host(Xcr0(AVX)), "AVX state";
+    AVX2 = (F7, Ebx, 5) soft V3, native Host(Xcr0(AVX)), "AVX state";
     /// x87 data pointer updated by exceptions only.
     FDP_EXCPTN_ONLY = (F7, Ebx, 6) soft Never, native Host(Always), "a property of the FPU";
     /// Supervisor-mode execution prevention.
     SMEP = (F7, Ebx, 7) soft Always, native Host(Always), "CR4.SMEP";
     /// BMI2.
-    BMI2 = (F7, Ebx, 8) soft Extra, native Host(Always), "x86-64-v3";
+    BMI2 = (F7, Ebx, 8) soft V3, native Host(Always), "x86-64-v3";
     /// Enhanced REP MOVSB/STOSB.
     ERMS = (F7, Ebx, 9) soft Always, native Host(Always), "the engine copies strings in bulk";
     /// INVPCID.
@@ -300,7 +303,7 @@ features! {
     /// LAHF and SAHF in 64-bit mode.
     LAHF = (E1, Ecx, 0) soft Always, native Host(Always), "x86-64-v2";
     /// LZCNT.
-    LZCNT = (E1, Ecx, 5) soft Extra, native Host(Always), "x86-64-v3";
+    LZCNT = (E1, Ecx, 5) soft V3, native Host(Always), "x86-64-v3";
     /// PREFETCHW.
     PREFETCHW = (E1, Ecx, 8) soft Extra, native Host(Always), "beyond x86-64-v2";
     /// SYSCALL, SYSRET.
@@ -335,13 +338,25 @@ const fn xsave(bit: u8) -> Feature {
 
 /// The bits of leaf 0Dh, subleaf 1, on their own because the macro's rows are subleaf 0.
 pub(super) static XSAVE_ROWS: &[Row] = &[
-    Row { feature: Feature::XSAVEOPT, soft: Extra, native: Host(Always), why: "user instruction" },
-    Row { feature: Feature::XSAVEC, soft: Extra, native: Host(Always), why: "user instruction" },
-    Row { feature: Feature::XGETBV1, soft: Extra, native: Host(Always), why: "user instruction" },
+    Row { feature: Feature::XSAVEOPT, soft: V3, native: Host(Always), why: "user instruction" },
+    Row { feature: Feature::XSAVEC, soft: V3, native: Host(Always), why: "user instruction" },
+    Row { feature: Feature::XGETBV1, soft: V3, native: Host(Always), why: "user instruction" },
     Row {
         feature: Feature::XSAVES,
         soft: Never,
         native: Host(Xsaves),
         why: "#UD without secondary control bit 20",
     },
+];
+
+/// What x86-64-v3 has beyond v2 (x86-64 psABI, table 3.1), but for OSXSAVE.
+pub(super) const V3_FEATURES: [Feature; 8] = [
+    Feature::AVX,
+    Feature::AVX2,
+    Feature::BMI1,
+    Feature::BMI2,
+    Feature::F16C,
+    Feature::FMA,
+    Feature::LZCNT,
+    Feature::MOVBE,
 ];

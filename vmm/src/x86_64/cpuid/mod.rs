@@ -1,7 +1,7 @@
 //! CPUID as the guest sees it: a function of tables, configuration and the vCPU's state.
 //!
 //! Every CPUID instruction exits, so what the guest believes of its CPU is decided here alone. With the software
-//! engine the answers start from the floor x86-64-v2, no more and no less than the engine executes; with the real
+//! engine the answers start from the floor x86-64-v2, or are all of x86-64-v3, no more and no less than the engine executes; with the real
 //! framework they start from the host's and pass an allow-list, so that what is unknown stays hidden.
 
 mod features;
@@ -11,6 +11,7 @@ mod soft;
 mod timing;
 mod xsave;
 
+pub use hypervisor_framework::soft::Level;
 pub use timing::Timing;
 
 use features::{Native, Row, When};
@@ -52,8 +53,10 @@ pub struct CpuidConfig {
     pub brand: Option<String>,
     /// Features to hide although they could be shown.
     pub hide: Vec<Feature>,
-    /// Features to show beyond x86-64-v2 with the software engine, for those rows of the table that may be.
+    /// Features to show beyond the level with the software engine, for those rows of the table that may be.
     pub extra: Vec<Feature>,
+    /// The instructions shown; `None` is all that the host has, and the most that the software engine has.
+    pub level: Option<Level>,
     /// What leaf 40000000h names.
     pub signature: Signature,
 }
@@ -163,13 +166,14 @@ struct Identity {
 }
 
 impl CpuidPolicy {
-    /// For the software engine: x86-64-v2 and what else the engine executes. Needs no host CPUID.
+    /// For the software engine: the level and what else the engine executes. Needs no host CPUID.
     pub fn soft(config: CpuidConfig, provider: ProviderFeatures) -> Self {
-        let words = words(|row| holds(row, row.soft, &config, &provider, soft::XCR0), &config);
+        let xsave = XsaveLayout::soft(config.level);
+        let words = words(|row| holds(row, row.soft, &config, &provider, xsave.xcr0_mask()), &config);
         Self {
             words,
             identity: soft::identity(&config),
-            xsave: XsaveLayout::legacy(),
+            xsave,
             caches: soft::CACHES.to_vec(),
             arch_capabilities: Some(soft::ARCH_CAPABILITIES),
             config,
@@ -178,12 +182,14 @@ impl CpuidPolicy {
 
     /// For the real framework: the host's CPUID through the allow-list.
     pub fn native(config: CpuidConfig, provider: ProviderFeatures, host: &dyn HostCpuid) -> Self {
-        let xsave = XsaveLayout::of_host(host);
+        let xsave = XsaveLayout::of_host(host).within(config.level);
         let words = words(
             |row| match row.native {
                 Native::Own(when) => holds(row, when, &config, &provider, xsave.xcr0_mask()),
                 Native::Host(when) => {
-                    native::has(host, row.feature) && holds(row, when, &config, &provider, xsave.xcr0_mask())
+                    within(row, config.level)
+                        && native::has(host, row.feature)
+                        && holds(row, when, &config, &provider, xsave.xcr0_mask())
                 }
             },
             &config,
@@ -276,6 +282,19 @@ static CR4_BITS: &[(u8, Feature)] = &[
 /// EFER bits and the feature each belongs to (SDM vol. 3A §2.2.1): SCE, LME, NXE.
 static EFER_BITS: &[(u8, Feature)] = &[(0, Feature::SYSCALL), (8, Feature::LM), (11, Feature::NX)];
 
+/// Does a level have the feature, or is it none that levels tell apart? What lives in vector registers beyond a level's
+/// goes with the state.
+fn within(row: &Row, level: Option<Level>) -> bool {
+    level.is_none_or(|level| level >= Level::V3) || !features::V3_FEATURES.contains(&row.feature)
+}
+
+/// The highest level of which a processor has all instructions.
+pub(crate) fn host_level(host: &dyn HostCpuid) -> Level {
+    let mut wanted = features::V3_FEATURES.iter().chain([&Feature::XSAVE]);
+    let state = XsaveLayout::of_host(host).xcr0_mask() & 4 != 0;
+    if state && wanted.all(|feature| native::has(host, *feature)) { Level::V3 } else { Level::V2 }
+}
+
 /// Collects the rows that are shown into words.
 fn words(shown: impl Fn(&Row) -> bool, config: &CpuidConfig) -> Vec<(Feature, u32)> {
     let mut words: Vec<(Feature, u32)> = Vec::new();
@@ -296,6 +315,7 @@ fn holds(row: &Row, when: When, config: &CpuidConfig, provider: &ProviderFeature
     match when {
         When::Always => true,
         When::Never => false,
+        When::V3 => config.level.is_none_or(|level| level >= Level::V3),
         When::Extra => config.extra.contains(&row.feature),
         When::Smp => config.cpus > 1,
         When::X2Apic => config.x2apic,

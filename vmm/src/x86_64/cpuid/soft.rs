@@ -1,16 +1,13 @@
-//! The processor the software engine shows: the floor x86-64-v2 under a name guests know.
+//! The processor the software engine shows: the floor x86-64-v2, or v3, under a name guests know.
 //!
 //! `GenuineIntel`, because Linux reads the TSC frequency (leaf 15h) of that vendor alone; family 6 model 44 (the
 //! server Westmere, a v2 machine), because no table of errata, frequency MSRs, turbo ratios or energy counters in
 //! Linux asks such a model for more than is here.
 
-use super::{CpuidConfig, CpuidResult, Identity};
+use super::{CpuidConfig, CpuidResult, Identity, Level};
 
 /// Family 6, model 44, stepping 2.
 const VERSION: u32 = 0x0002_06c2;
-
-/// x87 and SSE state.
-pub(super) const XCR0: u64 = 3;
 
 /// What the engine, which runs no guest instruction ahead of its checks, is immune to (SDM vol. 4, MSR 10Ah):
 /// RDCL_NO 0, SKIP_L1DFL_VMENTRY 3, SSB_NO 4, MDS_NO 5, IF_PSCHANGE_MC_NO 6, TAA_NO 8, SBDR_SSDP_NO 13, FBSDP_NO 14,
@@ -46,7 +43,10 @@ pub(super) fn identity(config: &CpuidConfig) -> Identity {
     Identity {
         vendor: *b"GenuineIntel",
         version: VERSION,
-        brand: brand(config.brand.as_deref().unwrap_or("rvmm virtual CPU (x86-64-v2)")),
+        brand: brand(config.brand.as_deref().unwrap_or(match config.level {
+            Some(Level::V2) => "rvmm virtual CPU (x86-64-v2)",
+            Some(Level::V3) | None => "rvmm virtual CPU (x86-64-v3)",
+        })),
         descriptors: DESCRIPTORS,
         l2: L2,
         physical_bits: config.physical_bits.clamp(36, 52),

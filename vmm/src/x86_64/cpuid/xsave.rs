@@ -2,7 +2,7 @@
 //!
 //! The host's sizes are for its own XCR0, so those of the guest's are computed from the components' offsets.
 
-use super::{CpuidResult, HostCpuid};
+use super::{CpuidResult, HostCpuid, Level};
 
 /// States offered at most: x87, SSE, AVX and the three of AVX-512. Not MPX (macOS drops XCR0 bits 3 and 4), not PKRU.
 const OFFERED: u64 = 0b1110_0111;
@@ -41,6 +41,26 @@ impl XsaveLayout {
     /// x87 and SSE alone.
     pub(super) fn legacy() -> Self {
         Self { components: Vec::new() }
+    }
+
+    /// What the engine keeps for a level.
+    pub(super) fn soft(level: Option<Level>) -> Self {
+        let upper = Component { number: 2, size: 256, offset: LEGACY_SIZE, flags: 0 };
+        match level {
+            Some(Level::V2) => Self::legacy(),
+            Some(Level::V3) | None => Self { components: vec![upper] },
+        }
+    }
+
+    /// Without the states that a level lacks.
+    pub(super) fn within(mut self, level: Option<Level>) -> Self {
+        let kept = match level {
+            Some(Level::V2) => 3,
+            Some(Level::V3) => 3 | YMM,
+            None => u64::MAX,
+        };
+        self.components.retain(|component| kept >> component.number & 1 != 0);
+        self
     }
 
     pub(super) fn of_host(host: &dyn HostCpuid) -> Self {

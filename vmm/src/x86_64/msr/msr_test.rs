@@ -1,6 +1,6 @@
 use super::*;
 use crate::x86_64::cpuid::{
-    CpuidConfig, CpuidResult, Feature, HostCpuid, ProviderFeatures, Signature, Timing, Vendor,
+    CpuidConfig, CpuidResult, Feature, HostCpuid, Level, ProviderFeatures, Signature, Timing, Vendor,
 };
 
 fn config(hide: Vec<Feature>) -> CpuidConfig {
@@ -13,6 +13,7 @@ fn config(hide: Vec<Feature>) -> CpuidConfig {
         brand: None,
         hide,
         extra: Vec::new(),
+        level: Some(Level::V2),
         signature: Signature::Rvmm,
     }
 }

@@ -15,7 +15,7 @@ use super::*;
 use crate::clock::MachineClock;
 use crate::memory::GuestRam;
 use crate::vcpu::counting_vm::CountingVm;
-use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, ProviderFeatures, Signature, Timing};
+use crate::x86_64::cpuid::{CpuidConfig, CpuidPolicy, Level, ProviderFeatures, Signature, Timing};
 use crate::x86_64::memory_map::memory_map;
 use crate::x86_64::platform::{Effects, Parts, TSC_DEADLINE, X2APIC};
 
@@ -81,6 +81,7 @@ fn bench_of(index: u32) -> Bench {
         brand: None,
         hide: Vec::new(),
         extra: Vec::new(),
+        level: Some(Level::V2),
         signature: Signature::default(),
     };
     let map = memory_map(64 << 20).unwrap();

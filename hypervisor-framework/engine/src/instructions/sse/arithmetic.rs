@@ -34,7 +34,7 @@ macro_rules! horizontal {
     };
 }
 
-pub(super) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
+pub(in crate::instructions) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
     sums(mnemonic).or_else(|| products(mnemonic)).or_else(|| reductions(mnemonic))
 }
 

@@ -19,7 +19,7 @@ macro_rules! narrow {
     };
 }
 
-pub(super) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
+pub(in crate::instructions) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
     Some(match mnemonic {
         Mnemonic::Pand | Mnemonic::Andps | Mnemonic::Andpd => forms!(binary, Aligned, |a, b| a & b),
         Mnemonic::Pandn | Mnemonic::Andnps | Mnemonic::Andnpd => forms!(binary, Aligned, |a, b| !a & b),

@@ -6,6 +6,7 @@ use super::lane::{LOW32, Lane, build, map, select, truth};
 use super::operand::{Aligned, Forms, Xmm, binary_imm, forms, masked};
 use crate::block::{Op, exec};
 use crate::cpu::{Cpu, Trap};
+use crate::instructions::vex::lanes;
 
 /// Lanes of the second operand where the immediate's bit is set.
 macro_rules! immediate {
@@ -21,7 +22,7 @@ macro_rules! variable {
     };
 }
 
-pub(super) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
+pub(in crate::instructions) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
     Some(match mnemonic {
         Mnemonic::Pblendw => immediate!(u16),
         Mnemonic::Blendps => immediate!(u32),
@@ -30,6 +31,7 @@ pub(super) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
         Mnemonic::Blendvps => variable!(i32),
         Mnemonic::Blendvpd => variable!(i64),
         Mnemonic::Insertps => Forms {
+            lanes: exec!(|cpu: &mut Cpu, op: &Op| lanes::binary_imm(cpu, op, insert_lane)),
             register: exec!(insert_register),
             // A memory operand has no lanes to choose from.
             memory: exec!(|cpu: &mut Cpu, op: &Op| binary_imm::<u32>(cpu, op, |a, b, imm| insert(
@@ -41,7 +43,12 @@ pub(super) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
 }
 
 fn insert_register(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    binary_imm::<Xmm>(cpu, op, |a, b, imm| insert(a, u32::split(b)[usize::from(imm >> 6)], imm))
+    binary_imm::<Xmm>(cpu, op, insert_lane)
+}
+
+/// Bits 7:6 of the immediate choose the lane of the source.
+fn insert_lane(a: u128, b: u128, imm: u8) -> u128 {
+    insert(a, u32::split(b)[usize::from(imm >> 6)], imm)
 }
 
 /// INSERTPS: bits 5:4 choose the lane, bits 3:0 lanes to clear.

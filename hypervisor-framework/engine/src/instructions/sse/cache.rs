@@ -5,9 +5,9 @@ use std::sync::atomic::{Ordering, fence};
 use iced_x86::{Code, Mnemonic, OpKind};
 
 use super::lane::Lane;
-use super::operand::{ready, xmm};
+use super::operand::{Encoding, Legacy, Vex, xmm};
 use crate::SegmentRegister;
-use crate::block::{Op, Translator, exec, segment_allows, segment_number};
+use crate::block::{Exec, Op, Translator, exec, segment_allows, segment_number};
 use crate::cpu::control::Mode;
 use crate::cpu::{Cpu, Trap, TrapCause, gpr, slot};
 use crate::exit::Access;
@@ -42,7 +42,8 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
             t.memory(&mut op);
             t.push(op);
         }
-        Mnemonic::Maskmovdqu => masked_store(t),
+        Mnemonic::Maskmovdqu => masked_store(t, exec!(store_masked::<Legacy>)),
+        Mnemonic::Vmaskmovdqu => masked_store(t, exec!(store_masked::<Vex>)),
         _ => return false,
     }
     true
@@ -74,8 +75,8 @@ fn store_64(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
 }
 
 /// MASKMOVDQU: `dst` data, `src` mask, `imm` the address mask, `index` the segment.
-fn masked_store(t: &mut Translator<'_>) {
-    let mut op = t.op(exec!(store_masked));
+fn masked_store(t: &mut Translator<'_>, exec: Exec) {
+    let mut op = t.op(exec);
     op.dst = t.register(1);
     op.src = t.register(2);
     op.imm = match t.insn.op_kind(0) {
@@ -90,8 +91,8 @@ fn masked_store(t: &mut Translator<'_>) {
     t.push(op);
 }
 
-fn store_masked(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    ready(cpu)?;
+fn store_masked<E: Encoding>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
+    E::ready(cpu)?;
     let data = u8::split(xmm(cpu, op.dst));
     let mask = u8::split(xmm(cpu, op.src));
     let chosen = |i: &usize| mask[*i] & 0x80 != 0;

@@ -3,11 +3,12 @@
 use iced_x86::{Code, Mnemonic};
 
 use super::lane::select;
-use super::operand::{Aligned, Operand, Xmm, push_store, ready, set_xmm, store, xmm};
+use super::operand::{Aligned, Encoding, Legacy, Operand, Vex, Xmm, operands, push_store, store, xmm};
 use crate::block::{Exec, Op, Source, Translator, exec};
 use crate::block::{Mem, Reg};
 use crate::cpu::flags::bit;
 use crate::cpu::{Cpu, Trap};
+use crate::instructions::vex::is_vex;
 use crate::memory::Scalar;
 
 pub(super) fn translate(t: &mut Translator<'_>) -> bool {
@@ -16,37 +17,42 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
 
 /// Into an XMM register: MOVD, MOVQ, PINSR.
 fn insert(t: &mut Translator<'_>) -> bool {
-    let memory = t.is_memory(1);
     macro_rules! either {
-        ($f:ident, $t:ty) => {
-            if memory { exec!($f::<Mem, $t>) } else { exec!($f::<Reg, $t>) }
+        ($f:ident, $e:ty, $t:ty) => {
+            (exec!($f::<$e, Mem, $t>) as Exec, exec!($f::<$e, Reg, $t>) as Exec)
         };
     }
-    let exec: Exec = match t.insn.code() {
-        Code::Movd_xmm_rm32 => either!(load, u32),
-        Code::Movq_xmm_rm64 => either!(load, u64),
-        Code::Pinsrb_xmm_r32m8_imm8 | Code::Pinsrb_xmm_r64m8_imm8 => either!(insert_lane, u8),
-        Code::Pinsrw_xmm_r32m16_imm8 | Code::Pinsrw_xmm_r64m16_imm8 => either!(insert_lane, u16),
-        Code::Pinsrd_xmm_rm32_imm8 => either!(insert_lane, u32),
-        Code::Pinsrq_xmm_rm64_imm8 => either!(insert_lane, u64),
+    let (memory, register) = match t.insn.code() {
+        Code::Movd_xmm_rm32 => either!(load, Legacy, u32),
+        Code::Movq_xmm_rm64 => either!(load, Legacy, u64),
+        Code::Pinsrb_xmm_r32m8_imm8 | Code::Pinsrb_xmm_r64m8_imm8 => either!(insert_lane, Legacy, u8),
+        Code::Pinsrw_xmm_r32m16_imm8 | Code::Pinsrw_xmm_r64m16_imm8 => either!(insert_lane, Legacy, u16),
+        Code::Pinsrd_xmm_rm32_imm8 => either!(insert_lane, Legacy, u32),
+        Code::Pinsrq_xmm_rm64_imm8 => either!(insert_lane, Legacy, u64),
+        Code::VEX_Vmovd_xmm_rm32 => either!(load, Vex, u32),
+        Code::VEX_Vmovq_xmm_rm64 => either!(load, Vex, u64),
+        Code::VEX_Vpinsrb_xmm_xmm_r32m8_imm8 | Code::VEX_Vpinsrb_xmm_xmm_r64m8_imm8 => {
+            either!(insert_lane, Vex, u8)
+        }
+        Code::VEX_Vpinsrw_xmm_xmm_r32m16_imm8 | Code::VEX_Vpinsrw_xmm_xmm_r64m16_imm8 => {
+            either!(insert_lane, Vex, u16)
+        }
+        Code::VEX_Vpinsrd_xmm_xmm_rm32_imm8 => either!(insert_lane, Vex, u32),
+        Code::VEX_Vpinsrq_xmm_xmm_rm64_imm8 => either!(insert_lane, Vex, u64),
         _ => return false,
     };
-    let mut op = t.op(exec);
-    op.dst = t.register(0);
-    op.imm = t.immediate(2);
-    if memory {
-        t.memory(&mut op);
-    } else {
-        op.src = t.register(1);
+    let mut op = t.op(register);
+    if operands(t, &mut op) {
+        op.exec = memory;
     }
     t.push(op);
     true
 }
 
-fn load<S: Source, T: Scalar>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    ready(cpu)?;
+fn load<E: Encoding, S: Source, T: Scalar>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
+    E::ready(cpu)?;
     let value = S::get::<T>(cpu, op)?.widen();
-    set_xmm(cpu, op.dst, u128::from(value));
+    E::set(cpu, op.dst, u128::from(value));
     Ok(())
 }
 
@@ -56,33 +62,48 @@ fn lane_shift<T: Scalar>(imm: u64) -> u32 {
     (imm as u32).wrapping_mul(bits) & 127
 }
 
-fn insert_lane<S: Source, T: Scalar>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    ready(cpu)?;
+fn insert_lane<E: Encoding, S: Source, T: Scalar>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
+    E::ready(cpu)?;
     let value = u128::from(S::get::<T>(cpu, op)?.widen());
     let shift = lane_shift::<T>(op.imm);
     let lane = u128::from(u64::MAX >> (64 - 8 * T::SIZE)) << shift;
-    set_xmm(cpu, op.dst, select(lane, xmm(cpu, op.dst), value << shift));
+    let first = E::first(cpu, op);
+    E::set(cpu, op.dst, select(lane, first, value << shift));
     Ok(())
 }
 
 /// Out of an XMM register: MOVD, MOVQ, PEXTR, EXTRACTPS. Register results are zero-extended.
 fn extract(t: &mut Translator<'_>) -> bool {
     macro_rules! either {
-        ($t:ty) => {
+        ($e:ty, $t:ty) => {
             (
-                exec!(extract_lane::<$t>),
-                exec!(|cpu: &mut Cpu, op: &Op| store::<$t>(cpu, op, |a| a >> lane_shift::<$t>(op.imm))),
+                exec!(extract_lane::<$e, $t>),
+                exec!(|cpu: &mut Cpu, op: &Op| store::<$e, $t>(cpu, op, |a| a >> lane_shift::<$t>(op.imm))),
             )
         };
     }
     let (register, memory): (Exec, Exec) = match t.insn.code() {
         // Without an immediate the lane is 0.
-        Code::Movd_rm32_xmm | Code::Pextrd_rm32_xmm_imm8 => either!(u32),
-        Code::Extractps_rm32_xmm_imm8 | Code::Extractps_r64m32_xmm_imm8 => either!(u32),
-        Code::Movq_rm64_xmm | Code::Pextrq_rm64_xmm_imm8 => either!(u64),
-        Code::Pextrb_r32m8_xmm_imm8 | Code::Pextrb_r64m8_xmm_imm8 => either!(u8),
-        Code::Pextrw_r32m16_xmm_imm8 | Code::Pextrw_r64m16_xmm_imm8 => either!(u16),
-        Code::Pextrw_r32_xmm_imm8 | Code::Pextrw_r64_xmm_imm8 => either!(u16),
+        Code::Movd_rm32_xmm
+        | Code::Pextrd_rm32_xmm_imm8
+        | Code::Extractps_rm32_xmm_imm8
+        | Code::Extractps_r64m32_xmm_imm8 => either!(Legacy, u32),
+        Code::Movq_rm64_xmm | Code::Pextrq_rm64_xmm_imm8 => either!(Legacy, u64),
+        Code::Pextrb_r32m8_xmm_imm8 | Code::Pextrb_r64m8_xmm_imm8 => either!(Legacy, u8),
+        Code::Pextrw_r32m16_xmm_imm8
+        | Code::Pextrw_r64m16_xmm_imm8
+        | Code::Pextrw_r32_xmm_imm8
+        | Code::Pextrw_r64_xmm_imm8 => either!(Legacy, u16),
+        Code::VEX_Vmovd_rm32_xmm
+        | Code::VEX_Vpextrd_rm32_xmm_imm8
+        | Code::VEX_Vextractps_rm32_xmm_imm8
+        | Code::VEX_Vextractps_r64m32_xmm_imm8 => either!(Vex, u32),
+        Code::VEX_Vmovq_rm64_xmm | Code::VEX_Vpextrq_rm64_xmm_imm8 => either!(Vex, u64),
+        Code::VEX_Vpextrb_r32m8_xmm_imm8 | Code::VEX_Vpextrb_r64m8_xmm_imm8 => either!(Vex, u8),
+        Code::VEX_Vpextrw_r32m16_xmm_imm8
+        | Code::VEX_Vpextrw_r64m16_xmm_imm8
+        | Code::VEX_Vpextrw_r32_xmm_imm8
+        | Code::VEX_Vpextrw_r64_xmm_imm8 => either!(Vex, u16),
         _ => return false,
     };
     if t.is_memory(0) {
@@ -97,38 +118,45 @@ fn extract(t: &mut Translator<'_>) -> bool {
     true
 }
 
-fn extract_lane<T: Scalar>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    ready(cpu)?;
+fn extract_lane<E: Encoding, T: Scalar>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
+    E::ready(cpu)?;
     let value = T::narrow((xmm(cpu, op.src) >> lane_shift::<T>(op.imm)) as u64);
     cpu.set_reg::<u64>(op.dst, value.widen());
     Ok(())
 }
 
-/// Sign masks, PTEST and MASKMOVDQU.
+/// Sign masks and PTEST.
 fn mask(t: &mut Translator<'_>) -> bool {
+    macro_rules! signs {
+        ($f:ident, $count:expr) => {
+            match t.insn.op_register(1) {
+                register if register.is_ymm() => {
+                    exec!(|cpu: &mut Cpu, op: &Op| signs::<Vex>(cpu, op, |low, high| $f(low)
+                        | $f(high) << $count))
+                }
+                _ if is_vex(t.insn) => exec!(|cpu: &mut Cpu, op: &Op| signs::<Vex>(cpu, op, |a, _| $f(a))),
+                _ => exec!(|cpu: &mut Cpu, op: &Op| signs::<Legacy>(cpu, op, |a, _| $f(a))),
+            }
+        };
+    }
     let exec: Exec = match t.insn.mnemonic() {
-        Mnemonic::Pmovmskb => exec!(|cpu: &mut Cpu, op: &Op| signs(cpu, op, byte_signs)),
-        Mnemonic::Movmskps => exec!(|cpu: &mut Cpu, op: &Op| signs(cpu, op, single_signs)),
-        Mnemonic::Movmskpd => exec!(|cpu: &mut Cpu, op: &Op| signs(cpu, op, double_signs)),
+        Mnemonic::Pmovmskb | Mnemonic::Vpmovmskb => signs!(byte_signs, 16),
+        Mnemonic::Movmskps | Mnemonic::Vmovmskps => signs!(single_signs, 4),
+        Mnemonic::Movmskpd | Mnemonic::Vmovmskpd => signs!(double_signs, 2),
         Mnemonic::Ptest if t.is_memory(1) => exec!(test::<Aligned>),
         Mnemonic::Ptest => exec!(test::<Xmm>),
         _ => return false,
     };
     let mut op = t.op(exec);
-    op.dst = t.register(0);
-    if t.is_memory(1) {
-        t.memory(&mut op);
-    } else {
-        op.src = t.register(1);
-    }
+    operands(t, &mut op);
     t.push(op);
     true
 }
 
 #[inline(always)]
-fn signs(cpu: &mut Cpu, op: &Op, f: impl FnOnce(u128) -> u32) -> Result<(), Trap> {
-    ready(cpu)?;
-    let mask = f(xmm(cpu, op.src));
+fn signs<E: Encoding>(cpu: &mut Cpu, op: &Op, f: impl FnOnce(u128, u128) -> u32) -> Result<(), Trap> {
+    E::ready(cpu)?;
+    let mask = f(xmm(cpu, op.src), cpu.ymm_upper[op.src as usize & 15]);
     cpu.set_reg::<u32>(op.dst, mask);
     Ok(())
 }
@@ -152,7 +180,7 @@ fn double_signs(value: u128) -> u32 {
 }
 
 fn test<S: Operand>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    ready(cpu)?;
+    Legacy::ready(cpu)?;
     let source = S::get(cpu, op)?;
     let destination = xmm(cpu, op.dst);
     let zero = if source & destination == 0 { bit::ZF } else { 0 };

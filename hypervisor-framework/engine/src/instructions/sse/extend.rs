@@ -15,7 +15,7 @@ macro_rules! widen {
     };
 }
 
-pub(super) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
+pub(in crate::instructions) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
     Some(match mnemonic {
         Mnemonic::Pmovsxbw => widen!(i8 => i16, u64),
         Mnemonic::Pmovsxbd => widen!(i8 => i32, u32),

@@ -1,7 +1,7 @@
 //! XMM registers as vectors of integers.
 
 /// An integer that divides an XMM register into lanes, lane 0 lowest.
-pub(super) trait Lane: Copy {
+pub(in crate::instructions) trait Lane: Copy {
     /// An array of all lanes.
     type All: Copy + AsRef<[Self]> + AsMut<[Self]>;
     /// All ones.
@@ -41,7 +41,7 @@ lane!(u8, i8, u16, i16, u32, i32, u64, i64);
 
 /// Applies `f` to each lane.
 #[inline(always)]
-pub(super) fn map<T: Lane>(value: u128, mut f: impl FnMut(T) -> T) -> u128 {
+pub(in crate::instructions) fn map<T: Lane>(value: u128, mut f: impl FnMut(T) -> T) -> u128 {
     let mut lanes = T::split(value);
     for lane in lanes.as_mut() {
         *lane = f(*lane);
@@ -51,7 +51,7 @@ pub(super) fn map<T: Lane>(value: u128, mut f: impl FnMut(T) -> T) -> u128 {
 
 /// Applies `f` to corresponding lanes.
 #[inline(always)]
-pub(super) fn zip<T: Lane>(a: u128, b: u128, mut f: impl FnMut(T, T) -> T) -> u128 {
+pub(in crate::instructions) fn zip<T: Lane>(a: u128, b: u128, mut f: impl FnMut(T, T) -> T) -> u128 {
     let mut lanes = T::split(a);
     for (a, b) in lanes.as_mut().iter_mut().zip(T::split(b).as_ref()) {
         *a = f(*a, *b);
@@ -61,7 +61,7 @@ pub(super) fn zip<T: Lane>(a: u128, b: u128, mut f: impl FnMut(T, T) -> T) -> u1
 
 /// Builds a vector from the lanes `f(0)`, `f(1)`, …
 #[inline(always)]
-pub(super) fn build<T: Lane>(mut f: impl FnMut(usize) -> T) -> u128 {
+pub(in crate::instructions) fn build<T: Lane>(mut f: impl FnMut(usize) -> T) -> u128 {
     let mut lanes = T::split(0);
     for (i, lane) in lanes.as_mut().iter_mut().enumerate() {
         *lane = f(i);
@@ -71,17 +71,17 @@ pub(super) fn build<T: Lane>(mut f: impl FnMut(usize) -> T) -> u128 {
 
 /// All ones for true.
 #[inline(always)]
-pub(super) fn truth<T: Lane>(value: bool) -> T {
+pub(in crate::instructions) fn truth<T: Lane>(value: bool) -> T {
     if value { T::ONES } else { T::ZERO }
 }
 
 /// The low 64 bits.
-pub(super) const LOW: u128 = u64::MAX as u128;
+pub(in crate::instructions) const LOW: u128 = u64::MAX as u128;
 /// The low 32 bits.
-pub(super) const LOW32: u128 = u32::MAX as u128;
+pub(in crate::instructions) const LOW32: u128 = u32::MAX as u128;
 
 /// The bits of `b` where `mask` is set, of `a` elsewhere.
 #[inline(always)]
-pub(super) fn select(mask: u128, a: u128, b: u128) -> u128 {
+pub(in crate::instructions) fn select(mask: u128, a: u128, b: u128) -> u128 {
     a & !mask | b & mask
 }

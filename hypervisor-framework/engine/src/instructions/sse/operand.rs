@@ -1,10 +1,13 @@
 //! Operands in XMM registers and memory, and the shapes of instructions over them.
 #![allow(unsafe_code)] // one volatile read, see `xmm`
 
+use iced_x86::OpKind;
+
 use crate::block::{Exec, Op, Translator};
 use crate::cpu::control::{cr0, cr4};
 use crate::cpu::trap_vector as vector;
 use crate::cpu::{Cpu, Trap};
+use crate::instructions::vex;
 
 /// Bit of [`Cpu::fpu_blocked`] that stands for SSE.
 const SSE_BLOCKED: u8 = 2;
@@ -21,12 +24,82 @@ fn blocked(cpu: &mut Cpu) -> Trap {
     if cpu.cr0 & cr0::EM != 0 || cpu.cr4 & cr4::OSFXSR == 0 { cpu.undefined() } else { cpu.fault(vector::NM) }
 }
 
+/// How an instruction is encoded: what it needs to run, where its first source is, and what becomes of the upper half of
+/// the register it writes.
+pub(super) trait Encoding {
+    fn ready(cpu: &mut Cpu) -> Result<(), Trap>;
+    /// The first source register.
+    fn first(cpu: &Cpu, op: &Op) -> u128;
+    /// Writes an XMM register.
+    fn set(cpu: &mut Cpu, register: u8, value: u128);
+}
+
+/// The destination is the first source; upper halves stay.
+pub(super) struct Legacy;
+/// VEX.128: the first source stands in `imm`, behind the immediate; the upper half becomes 0.
+pub(super) struct Vex;
+
+impl Encoding for Legacy {
+    #[inline(always)]
+    fn ready(cpu: &mut Cpu) -> Result<(), Trap> {
+        ready(cpu)
+    }
+
+    #[inline(always)]
+    fn first(cpu: &Cpu, op: &Op) -> u128 {
+        xmm(cpu, op.dst)
+    }
+
+    #[inline(always)]
+    fn set(cpu: &mut Cpu, register: u8, value: u128) {
+        set_xmm(cpu, register, value);
+    }
+}
+
+impl Encoding for Vex {
+    #[inline(always)]
+    fn ready(cpu: &mut Cpu) -> Result<(), Trap> {
+        vex::ready(cpu)
+    }
+
+    #[inline(always)]
+    fn first(cpu: &Cpu, op: &Op) -> u128 {
+        xmm(cpu, (op.imm >> 8) as u8)
+    }
+
+    #[inline(always)]
+    fn set(cpu: &mut Cpu, register: u8, value: u128) {
+        set_xmm(cpu, register, value);
+        cpu.ymm_upper[register as usize & 15] = 0;
+    }
+}
+
+/// Operands of an instruction that writes a register from one register or memory operand: of three operands the middle
+/// one is the first source of a VEX-encoded instruction. Answers whether the source is in memory.
+pub(super) fn operands(t: &mut Translator<'_>, op: &mut Op) -> bool {
+    let registers = |i| t.insn.op_kind(i) == OpKind::Register;
+    let source = (0..t.insn.op_count())
+        .rfind(|i| matches!(t.insn.op_kind(*i), OpKind::Register | OpKind::Memory))
+        .unwrap_or_default();
+    op.dst = t.register(0);
+    op.imm = t.immediate(t.insn.op_count().saturating_sub(1)) & 0xff;
+    if source == 2 && registers(1) {
+        op.imm |= u64::from(t.register(1)) << 8;
+    }
+    if t.is_memory(source) {
+        t.memory(op);
+    } else {
+        op.src = t.register(source);
+    }
+    t.is_memory(source)
+}
+
 /// XMM register by operand number.
 ///
 /// Most results are written as two halves. The volatile read keeps the compiler from reading both as one vector, which
 /// would have to wait until the halves have reached the cache.
 #[inline(always)]
-pub(super) fn xmm(cpu: &Cpu, register: u8) -> u128 {
+pub(in crate::instructions) fn xmm(cpu: &Cpu, register: u8) -> u128 {
     // SAFETY: a reference is valid for reads.
     unsafe { std::ptr::read_volatile(&cpu.xmm[register as usize & 15]) }
 }
@@ -157,17 +230,23 @@ pub(super) fn masked<S: Operand>(
 
 /// `memory = f(xmm(src))`
 #[inline(always)]
-pub(super) fn store<M: Target>(cpu: &mut Cpu, op: &Op, f: impl FnOnce(u128) -> u128) -> Result<(), Trap> {
-    ready(cpu)?;
+pub(super) fn store<E: Encoding, M: Target>(
+    cpu: &mut Cpu,
+    op: &Op,
+    f: impl FnOnce(u128) -> u128,
+) -> Result<(), Trap> {
+    E::ready(cpu)?;
     let value = f(xmm(cpu, op.src));
     M::put(cpu, op, value)
 }
 
 /// The executors of an instruction whose destination is an XMM register, by the kind of its source.
 #[derive(Clone, Copy)]
-pub(super) struct Forms {
+pub(in crate::instructions) struct Forms {
     pub(super) register: Exec,
     pub(super) memory: Exec,
+    /// The operation alone, on the lanes of a VEX-encoded instruction.
+    pub(in crate::instructions) lanes: Exec,
 }
 
 /// [`Forms`] of a shape and its function: `forms!(binary, Aligned, f)`.
@@ -179,6 +258,9 @@ macro_rules! forms {
             }),
             memory: $crate::block::exec!(|cpu: &mut $crate::cpu::Cpu, op: &$crate::block::Op| {
                 $shape::<$memory>(cpu, op, $f)
+            }),
+            lanes: $crate::block::exec!(|cpu: &mut $crate::cpu::Cpu, op: &$crate::block::Op| {
+                $crate::instructions::vex::lanes::$shape(cpu, op, $f)
             }),
         }
     };

@@ -29,7 +29,7 @@ macro_rules! interleave {
     };
 }
 
-pub(super) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
+pub(in crate::instructions) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
     Some(match mnemonic {
         Mnemonic::Packsswb => saturate!(i16 => i8),
         Mnemonic::Packuswb => saturate!(i16 => u8),

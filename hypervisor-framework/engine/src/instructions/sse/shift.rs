@@ -1,12 +1,13 @@
 //! Packed shifts.
 
-use iced_x86::{Mnemonic, OpKind};
+use iced_x86::Mnemonic;
 
 use super::lane::map;
 use super::operand::{Aligned, Forms, binary, forms, ready, set_xmm, xmm};
 use super::word;
-use crate::block::{Op, Translator, exec};
+use crate::block::{Op, exec};
 use crate::cpu::{Cpu, Trap};
+use crate::instructions::vex::lanes;
 
 /// Logical shift of narrow lanes; counts past the lane give 0.
 macro_rules! logical {
@@ -46,16 +47,18 @@ macro_rules! shift {
     ($immediate:expr, $f:expr) => {
         if $immediate {
             let exec = exec!(|cpu: &mut Cpu, op: &Op| by_immediate(cpu, op, $f));
-            Forms { register: exec, memory: exec }
+            let lanes =
+                exec!(|cpu: &mut Cpu, op: &Op| lanes::binary_imm(cpu, op, |_, b, imm| $f(b, u64::from(imm))));
+            Forms { register: exec, memory: exec, lanes }
         } else {
             forms!(binary, Aligned, |a, count: u128| $f(a, count as u64))
         }
     };
 }
 
-pub(super) fn forms(t: &Translator<'_>) -> Option<Forms> {
-    let immediate = t.insn.op_kind(1) == OpKind::Immediate8;
-    Some(match t.insn.mnemonic() {
+/// A shift by an immediate or by the low quadword of the source.
+pub(in crate::instructions) fn forms(mnemonic: Mnemonic, immediate: bool) -> Option<Forms> {
+    Some(match mnemonic {
         Mnemonic::Psllw => shift!(immediate, logical!(shift_left, u16)),
         Mnemonic::Pslld => shift!(immediate, logical!(shift_left, u32)),
         Mnemonic::Psllq => shift!(immediate, logical_quadwords!(checked_shl)),

@@ -5,7 +5,7 @@ use iced_x86::Mnemonic;
 use super::lane::{LOW, Lane, build};
 use super::operand::{Aligned, Forms, binary, binary_imm, forms};
 
-pub(super) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
+pub(in crate::instructions) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
     Some(match mnemonic {
         Mnemonic::Pshufd => forms!(binary_imm, Aligned, |_, b, imm| doublewords(b, b, imm)),
         Mnemonic::Shufps => forms!(binary_imm, Aligned, doublewords),

@@ -2,7 +2,7 @@
 
 use iced_x86::Mnemonic;
 
-use super::operand::ready;
+use super::operand::{Encoding, Legacy, Vex};
 use crate::block::{Op, Translator, exec};
 use crate::cpu::{Cpu, Trap};
 
@@ -11,8 +11,10 @@ const DEFINED: u32 = 0xffff;
 
 pub(super) fn translate(t: &mut Translator<'_>) -> bool {
     let exec = match t.insn.mnemonic() {
-        Mnemonic::Ldmxcsr => exec!(load),
-        Mnemonic::Stmxcsr => exec!(store),
+        Mnemonic::Ldmxcsr => exec!(load::<Legacy>),
+        Mnemonic::Stmxcsr => exec!(store::<Legacy>),
+        Mnemonic::Vldmxcsr => exec!(load::<Vex>),
+        Mnemonic::Vstmxcsr => exec!(store::<Vex>),
         _ => return false,
     };
     let mut op = t.op(exec);
@@ -21,8 +23,8 @@ pub(super) fn translate(t: &mut Translator<'_>) -> bool {
     true
 }
 
-fn load(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    ready(cpu)?;
+fn load<E: Encoding>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
+    E::ready(cpu)?;
     let address = cpu.address(op);
     let value = cpu.load::<u32>(address)?;
     if value & !DEFINED != 0 {
@@ -32,8 +34,8 @@ fn load(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
     Ok(())
 }
 
-fn store(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    ready(cpu)?;
+fn store<E: Encoding>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
+    E::ready(cpu)?;
     let address = cpu.address(op);
     cpu.store(address, cpu.mxcsr)
 }

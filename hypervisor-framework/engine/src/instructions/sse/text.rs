@@ -3,7 +3,7 @@
 use iced_x86::Mnemonic;
 
 use super::lane::{Lane, build, truth};
-use super::operand::{Operand, Unaligned, Xmm, ready, set_xmm, xmm};
+use super::operand::{Encoding, Legacy, Operand, Unaligned, Vex, Xmm, operands, xmm};
 use crate::block::{Exec, Op, Translator, exec};
 use crate::cpu::flags::bit;
 use crate::cpu::{Cpu, Trap, gpr};
@@ -65,36 +65,37 @@ impl Text {
 }
 
 pub(super) fn translate(t: &mut Translator<'_>) -> bool {
-    let memory = t.is_memory(1);
     macro_rules! either {
-        ($f:ident, $lengths:ty) => {
-            if memory { exec!($f::<Unaligned, $lengths>) } else { exec!($f::<Xmm, $lengths>) }
+        ($f:ident, $e:ty, $lengths:ty) => {
+            (exec!($f::<$e, Unaligned, $lengths>) as Exec, exec!($f::<$e, Xmm, $lengths>) as Exec)
         };
     }
-    let exec: Exec = match t.insn.mnemonic() {
-        Mnemonic::Pcmpistri => either!(index, Implicit),
-        Mnemonic::Pcmpistrm => either!(mask, Implicit),
-        Mnemonic::Pcmpestri => either!(index, Explicit<u32>),
-        Mnemonic::Pcmpestrm => either!(mask, Explicit<u32>),
-        Mnemonic::Pcmpestri64 => either!(index, Explicit<u64>),
-        Mnemonic::Pcmpestrm64 => either!(mask, Explicit<u64>),
+    let (memory, register) = match t.insn.mnemonic() {
+        Mnemonic::Pcmpistri => either!(index, Legacy, Implicit),
+        Mnemonic::Pcmpistrm => either!(mask, Legacy, Implicit),
+        Mnemonic::Pcmpestri => either!(index, Legacy, Explicit<u32>),
+        Mnemonic::Pcmpestrm => either!(mask, Legacy, Explicit<u32>),
+        Mnemonic::Pcmpestri64 => either!(index, Legacy, Explicit<u64>),
+        Mnemonic::Pcmpestrm64 => either!(mask, Legacy, Explicit<u64>),
+        Mnemonic::Vpcmpistri => either!(index, Vex, Implicit),
+        Mnemonic::Vpcmpistrm => either!(mask, Vex, Implicit),
+        Mnemonic::Vpcmpestri => either!(index, Vex, Explicit<u32>),
+        Mnemonic::Vpcmpestrm => either!(mask, Vex, Explicit<u32>),
+        Mnemonic::Vpcmpestri64 => either!(index, Vex, Explicit<u64>),
+        Mnemonic::Vpcmpestrm64 => either!(mask, Vex, Explicit<u64>),
         _ => return false,
     };
-    let mut op = t.op(exec);
-    op.dst = t.register(0);
-    op.imm = t.immediate(2);
-    if memory {
-        t.memory(&mut op);
-    } else {
-        op.src = t.register(1);
+    let mut op = t.op(register);
+    if operands(t, &mut op) {
+        op.exec = memory;
     }
     t.push(op);
     true
 }
 
 /// The index of the first or last set bit, in ECX.
-fn index<S: Operand, L: Lengths>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    let result = compare::<S, L>(cpu, op)?;
+fn index<E: Encoding, S: Operand, L: Lengths>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
+    let result = compare::<E, S, L>(cpu, op)?;
     let none = if op.imm & 1 == 0 { 16 } else { 8 };
     let index = match result {
         0 => none,
@@ -106,20 +107,20 @@ fn index<S: Operand, L: Lengths>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
 }
 
 /// The bits, or characters of ones, in XMM0.
-fn mask<S: Operand, L: Lengths>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
-    let result = compare::<S, L>(cpu, op)?;
+fn mask<E: Encoding, S: Operand, L: Lengths>(cpu: &mut Cpu, op: &Op) -> Result<(), Trap> {
+    let result = compare::<E, S, L>(cpu, op)?;
     let mask = match op.imm & 0x41 {
         0x40 => build::<u8>(|i| truth(result >> i & 1 != 0)),
         0x41 => build::<u16>(|i| truth(result >> i & 1 != 0)),
         _ => u128::from(result),
     };
-    set_xmm(cpu, 0, mask);
+    E::set(cpu, 0, mask);
     Ok(())
 }
 
 /// The result of the comparison, a bit per character; sets the flags.
-fn compare<S: Operand, L: Lengths>(cpu: &mut Cpu, op: &Op) -> Result<u32, Trap> {
-    ready(cpu)?;
+fn compare<E: Encoding, S: Operand, L: Lengths>(cpu: &mut Cpu, op: &Op) -> Result<u32, Trap> {
+    E::ready(cpu)?;
     let source = S::get(cpu, op)?;
     let imm = op.imm as u8;
     let (first, second) = (Text::new(xmm(cpu, op.dst), imm), Text::new(source, imm));

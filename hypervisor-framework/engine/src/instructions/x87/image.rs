@@ -2,7 +2,8 @@
 
 use super::Fpu;
 use super::legacy::{self, Pointers};
-use super::xsave::{AREA, HEADER, SSE, X87};
+use super::xsave::{AREA, AVX, HEADER, SSE, UPPER, UPPER_SIZE, X87, load_upper, upper_image};
+use crate::Level;
 use crate::cpu::Cpu;
 
 /// Why an XSAVE image was refused.
@@ -17,7 +18,7 @@ pub enum XsaveImageError {
         needed: usize,
     },
     /// XSTATE_BV names components there are not.
-    #[error("XSTATE_BV {state:#x} names state components other than x87 and SSE")]
+    #[error("XSTATE_BV {state:#x} names state components other than x87, SSE and AVX")]
     UnknownComponents {
         /// XSTATE_BV.
         state: u64,
@@ -36,12 +37,15 @@ pub enum XsaveImageError {
 /// Where MXCSR is.
 const MXCSR_AT: std::ops::Range<usize> = legacy::MXCSR..legacy::MXCSR + 4;
 
+/// AVX state behind XSTATE_BV.
+const UPPER_AT: std::ops::Range<usize> = HEADER - 8..HEADER - 8 + UPPER_SIZE;
+
 impl Cpu {
-    /// Bytes of the image [`Self::read_xsave_image`] writes.
+    /// Bytes an image has at least.
     pub const XSAVE_IMAGE_SIZE: usize = AREA;
 
-    /// Writes x87 and SSE state as a standard-format XSAVE image with 64-bit pointers: 576 bytes, the rest of the
-    /// buffer becomes 0.
+    /// Writes x87 and SSE state as a standard-format XSAVE image with 64-bit pointers: 576 bytes, and AVX state behind
+    /// them if the CPU has it and the buffer its 832 bytes. The rest of the buffer becomes 0.
     ///
     /// # Errors
     /// [`XsaveImageError::TooSmall`].
@@ -60,12 +64,17 @@ impl Cpu {
         legacy::put_x87(region, &self.fpu, Pointers::Near);
         legacy::put_mxcsr(region, self.mxcsr);
         legacy::put_xmm(region, self, self.xmm.len());
-        *state = (X87 | SSE).to_le_bytes();
         reserved.fill(0);
+        let upper = if self.level >= Level::V3 { reserved.get_mut(UPPER_AT) } else { None };
+        let avx = if upper.is_some() { AVX } else { 0 };
+        *state = (X87 | SSE | avx).to_le_bytes();
+        if let Some(place) = upper {
+            place.copy_from_slice(&upper_image(self));
+        }
         Ok(())
     }
 
-    /// Loads x87 and SSE state from a standard-format XSAVE image. Components that XSTATE_BV leaves out get their initial
+    /// Loads x87, SSE and AVX state from a standard-format XSAVE image. Components that XSTATE_BV leaves out get their initial
     /// configuration; MXCSR is always loaded. Nothing is changed when an error is answered.
     ///
     /// # Errors
@@ -78,8 +87,15 @@ impl Cpu {
         let Some((header, _)) = rest.split_first_chunk::<HEADER>() else { return Err(too_small) };
         let Some((state, reserved)) = header.split_first_chunk::<8>() else { return Err(too_small) };
         let state = u64::from_le_bytes(*state);
-        if state & !(X87 | SSE) != 0 {
+        let known = if self.level >= Level::V3 { X87 | SSE | AVX } else { X87 | SSE };
+        if state & !known != 0 {
             return Err(XsaveImageError::UnknownComponents { state });
+        }
+        let mut upper = [0; UPPER_SIZE];
+        if state & AVX != 0 {
+            let place = buffer.get(UPPER..UPPER + UPPER_SIZE);
+            let needed = UPPER + UPPER_SIZE;
+            upper.copy_from_slice(place.ok_or(XsaveImageError::TooSmall { size: buffer.len(), needed })?);
         }
         if reserved[..16].iter().any(|&byte| byte != 0) {
             return Err(XsaveImageError::NotStandard);
@@ -100,6 +116,7 @@ impl Cpu {
         } else {
             self.xmm = [0; 16];
         }
+        load_upper(self, &upper, all);
         Ok(())
     }
 }

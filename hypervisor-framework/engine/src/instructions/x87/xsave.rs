@@ -1,4 +1,4 @@
-//! The XSAVE feature set (SDM vol. 1, chapter 13). The state components are x87 and SSE.
+//! The XSAVE feature set (SDM vol. 1, chapter 13). The state components are x87, SSE and AVX.
 
 use iced_x86::Mnemonic;
 
@@ -14,12 +14,17 @@ use crate::exit::Reason;
 pub(super) const X87: u64 = 1 << 0;
 /// State component 1: the XMM registers (MXCSR goes with it).
 pub(super) const SSE: u64 = 1 << 1;
+/// State component 2: the upper halves of the YMM registers.
+pub(super) const AVX: u64 = 1 << 2;
 /// Bit 63 of XCOMP_BV: the area is in compacted format.
 const COMPACTED: u64 = 1 << 63;
 /// Bytes of the header behind the legacy region.
 pub(super) const HEADER: usize = 64;
-/// Bytes of an area with both components.
+/// Bytes of an area with x87 and SSE state.
 pub(super) const AREA: usize = legacy::SIZE + HEADER;
+/// Offset of AVX state, in both formats as no component lies before it; and its bytes.
+pub(super) const UPPER: usize = AREA;
+pub(super) const UPPER_SIZE: usize = 16 * 16;
 /// Areas are aligned to this.
 const ALIGNMENT: u64 = 64;
 /// MXCSR after reset.
@@ -79,7 +84,8 @@ fn requested(cpu: &Cpu) -> u64 {
 fn in_use(cpu: &Cpu) -> u64 {
     let x87 = if cpu.fpu.is_initial() { 0 } else { X87 };
     let xmm = cpu.xmm.iter().take(legacy::xmm_count(cpu)).any(|&value| value != 0);
-    x87 | if xmm { SSE } else { 0 }
+    let upper = cpu.ymm_upper.iter().take(legacy::xmm_count(cpu)).any(|&value| value != 0);
+    x87 | if xmm { SSE } else { 0 } | if upper { AVX } else { 0 }
 }
 
 fn enabled(cpu: &mut Cpu) -> Result<(), Trap> {
@@ -117,7 +123,8 @@ fn save(cpu: &mut Cpu, op: &Op, kind: Save, format: Pointers) -> Result<(), Trap
         used |= SSE;
     }
     let written = if kind == Save::Plain { features } else { features & used };
-    cpu.probe_write(address, AREA)?;
+    let size = if written & AVX != 0 { UPPER + 16 * legacy::xmm_count(cpu) } else { AREA };
+    cpu.probe_write(address, size)?;
 
     let header = at(cpu, address, legacy::SIZE);
     let state = if compacted { 0 } else { cpu.load::<u64>(header)? & !features };
@@ -128,7 +135,7 @@ fn save(cpu: &mut Cpu, op: &Op, kind: Save, format: Pointers) -> Result<(), Trap
         let registers = at(cpu, address, legacy::MXCSR + 8);
         store_blocks(cpu, registers, &image[legacy::MXCSR + 8..legacy::XMM])?;
     }
-    let mxcsr = if compacted { written & SSE } else { features & SSE };
+    let mxcsr = if compacted { written & SSE } else { features & (SSE | AVX) };
     if mxcsr != 0 {
         legacy::put_mxcsr(&mut image, cpu.mxcsr);
         let place = at(cpu, address, legacy::MXCSR);
@@ -140,12 +147,33 @@ fn save(cpu: &mut Cpu, op: &Op, kind: Save, format: Pointers) -> Result<(), Trap
         let place = at(cpu, address, legacy::XMM);
         store_blocks(cpu, place, &image[legacy::XMM..legacy::XMM + 16 * count])?;
     }
+    if written & AVX != 0 {
+        let upper = upper_image(cpu);
+        let place = at(cpu, address, UPPER);
+        store_blocks(cpu, place, &upper[..16 * legacy::xmm_count(cpu)])?;
+    }
     cpu.store(header, state | features & used)?;
     if compacted {
         let place = at(cpu, header, 8);
         cpu.store(place, COMPACTED | features)?;
     }
     Ok(())
+}
+
+/// AVX state as saved: the upper halves, by number.
+pub(super) fn upper_image(cpu: &Cpu) -> [u8; UPPER_SIZE] {
+    let mut image = [0; UPPER_SIZE];
+    for (place, value) in image.as_chunks_mut::<16>().0.iter_mut().zip(&cpu.ymm_upper) {
+        *place = value.to_le_bytes();
+    }
+    image
+}
+
+/// Takes the first `count` upper halves.
+pub(super) fn load_upper(cpu: &mut Cpu, image: &[u8; UPPER_SIZE], count: usize) {
+    for (value, place) in cpu.ymm_upper.iter_mut().take(count).zip(image.as_chunks::<16>().0) {
+        *value = u128::from_le_bytes(*place);
+    }
 }
 
 /// The header of an area (SDM vol. 1, 13.4.2).
@@ -202,7 +230,7 @@ fn restore(cpu: &mut Cpu, op: &Op, supervisor: bool, format: Pointers) -> Result
         load_blocks(cpu, address, &mut image[..legacy::XMM])?;
     }
     // In standard format MXCSR is loaded even where the registers are initialised.
-    let loads_mxcsr = if header.compacted() { loaded & SSE } else { features & SSE } != 0;
+    let loads_mxcsr = if header.compacted() { loaded & SSE } else { features & (SSE | AVX) } != 0;
     if loads_mxcsr {
         let place = at(cpu, address, legacy::MXCSR);
         load_blocks(cpu, place, &mut image[legacy::MXCSR..legacy::MXCSR + 8])?;
@@ -216,6 +244,11 @@ fn restore(cpu: &mut Cpu, op: &Op, supervisor: bool, format: Pointers) -> Result
         let place = at(cpu, address, legacy::XMM);
         load_blocks(cpu, place, &mut image[legacy::XMM..legacy::XMM + 16 * count])?;
     }
+    let mut upper = [0; UPPER_SIZE];
+    if loaded & AVX != 0 {
+        let place = at(cpu, address, UPPER);
+        load_blocks(cpu, place, &mut upper[..16 * count])?;
+    }
     if features & X87 != 0 {
         if loaded & X87 != 0 {
             legacy::get_x87(&image, &mut cpu.fpu, format);
@@ -223,10 +256,15 @@ fn restore(cpu: &mut Cpu, op: &Op, supervisor: bool, format: Pointers) -> Result
             cpu.fpu = Fpu::default();
         }
     }
-    if features & SSE != 0 {
+    if features & SSE != 0 || loads_mxcsr {
         cpu.mxcsr = mxcsr;
-        // Zeros where the component is not loaded.
+    }
+    // Zeros where a component is not loaded.
+    if features & SSE != 0 {
         legacy::get_xmm(&image, cpu, count);
+    }
+    if features & AVX != 0 {
+        load_upper(cpu, &upper, count);
     }
     Ok(())
 }

@@ -4,13 +4,13 @@ use std::cmp::Ordering;
 
 use super::context::{Context, bit};
 use super::fast::is_ordinary;
-use super::format::Format;
+use super::format::Hosted;
 use crate::cpu::flags::Flags;
 use crate::instructions::sse::lane::truth;
 
 /// How two values compare, `None` if not at all. Quiet NaNs are invalid to those who `signal` them.
 #[inline(always)]
-pub(super) fn order<T: Format>(c: &mut Context, a: T, b: T, signal: bool) -> Option<Ordering> {
+pub(super) fn order<T: Hosted>(c: &mut Context, a: T, b: T, signal: bool) -> Option<Ordering> {
     if is_ordinary(a) && is_ordinary(b) {
         return a.host().partial_cmp(&b.host());
     }
@@ -19,7 +19,7 @@ pub(super) fn order<T: Format>(c: &mut Context, a: T, b: T, signal: bool) -> Opt
 
 #[cold]
 #[inline(never)]
-fn order_special<T: Format>(c: &mut Context, a: T, b: T, signal: bool) -> Option<Ordering> {
+fn order_special<T: Hosted>(c: &mut Context, a: T, b: T, signal: bool) -> Option<Ordering> {
     if a.is_nan() || b.is_nan() {
         if signal || a.is_signaling() || b.is_signaling() {
             c.raise(bit::IE);
@@ -34,18 +34,18 @@ fn order_special<T: Format>(c: &mut Context, a: T, b: T, signal: bool) -> Option
 
 /// The smaller operand; the second if they are equal or unordered.
 #[inline(always)]
-pub(super) fn min<T: Format>(c: &mut Context, a: T, b: T) -> T {
+pub(super) fn min<T: Hosted>(c: &mut Context, a: T, b: T) -> T {
     choose(c, a, b, Ordering::Less)
 }
 
 /// The larger operand; likewise.
 #[inline(always)]
-pub(super) fn max<T: Format>(c: &mut Context, a: T, b: T) -> T {
+pub(super) fn max<T: Hosted>(c: &mut Context, a: T, b: T) -> T {
     choose(c, a, b, Ordering::Greater)
 }
 
 #[inline(always)]
-fn choose<T: Format>(c: &mut Context, a: T, b: T, first: Ordering) -> T {
+fn choose<T: Hosted>(c: &mut Context, a: T, b: T, first: Ordering) -> T {
     match order(c, a, b, true) {
         None => c.operand(b),
         Some(ordering) if ordering == first => c.operand(a),
@@ -53,18 +53,20 @@ fn choose<T: Format>(c: &mut Context, a: T, b: T, first: Ordering) -> T {
     }
 }
 
-/// CMPPS and its kin: all ones where the predicate holds (SDM vol. 2, table 3-1).
+/// When each predicate holds, by bits 3:0: bit 0 less, 1 equal, 2 greater, 3 unordered.
+const HOLDS: [u8; 16] = [2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15];
+
+/// CMPPS and its kin: all ones where the predicate holds (SDM vol. 2, tables 3-1 and 3-8). Without VEX there are eight.
 #[inline(always)]
-pub(super) fn predicate<T: Format>(c: &mut Context, a: T, b: T, imm: u8) -> T {
-    let signal = matches!(imm & 3, 1 | 2);
-    let ordering = order(c, a, b, signal);
-    let holds = match imm & 3 {
-        0 => ordering == Some(Ordering::Equal),
-        1 => ordering == Some(Ordering::Less),
-        2 => matches!(ordering, Some(Ordering::Less | Ordering::Equal)),
-        _ => ordering.is_none(),
+pub(super) fn predicate<T: Hosted>(c: &mut Context, a: T, b: T, imm: u8) -> T {
+    let signal = matches!(imm & 3, 1 | 2) ^ (imm & 16 != 0);
+    let outcome = match order(c, a, b, signal) {
+        Some(Ordering::Less) => 0,
+        Some(Ordering::Equal) => 1,
+        Some(Ordering::Greater) => 2,
+        None => 3,
     };
-    truth(holds ^ (imm & 4 != 0))
+    truth(HOLDS[usize::from(imm & 15)] >> outcome & 1 != 0)
 }
 
 /// Sets the flags as COMIS and UCOMIS do (SDM vol. 2, UCOMISD): ZF, PF and CF; the others are 0.

@@ -31,9 +31,10 @@ pub(super) mod bit {
 
 /// MXCSR.RC, and the immediate of ROUND.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Rounding {
     /// Ties to even.
-    Nearest,
+    Nearest = 0,
     /// To negative infinity.
     Down,
     /// To positive infinity.
@@ -66,7 +67,8 @@ impl Rounding {
 }
 
 /// The environment of one instruction.
-pub(super) struct Context {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Context {
     control: u32,
     /// By the current step.
     raised: u32,
@@ -76,7 +78,7 @@ pub(super) struct Context {
 
 impl Context {
     #[inline(always)]
-    pub(super) fn new(mxcsr: u32) -> Self {
+    pub(in crate::instructions) fn new(mxcsr: u32) -> Self {
         Self { control: mxcsr, raised: 0, earlier: 0 }
     }
 
@@ -105,6 +107,15 @@ impl Context {
     /// Flush-to-zero works only while underflow is masked.
     pub(super) fn flushes_to_zero(&self) -> bool {
         self.control & bit::FTZ != 0 && self.is_masked(bit::UE)
+    }
+
+    /// Does something with another rounding, and without flushing to zero.
+    pub(super) fn unflushed(&mut self, rounding: Rounding, f: impl FnOnce(&mut Self)) {
+        let control = self.control;
+        self.control &= !(3 << bit::ROUNDING_SHIFT | bit::FTZ);
+        self.control |= (rounding as u32) << bit::ROUNDING_SHIFT;
+        f(self);
+        self.control = control;
     }
 
     /// A denormal operand as zero if MXCSR.DAZ says so.
@@ -154,7 +165,7 @@ impl Context {
 
     /// Puts the flags into MXCSR; #XM (or #UD without CR4.OSXMMEXCPT) if one of them is not masked.
     #[inline(always)]
-    pub(super) fn finish(&self, cpu: &mut Cpu) -> Result<(), Trap> {
+    pub(in crate::instructions) fn finish(&self, cpu: &mut Cpu) -> Result<(), Trap> {
         if self.raised | self.earlier == 0 { Ok(()) } else { self.report(cpu) }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! They raise no exceptions and obey no mode. Ours are the exact values rounded to 12 bits, on every host.
 
-use super::format::Format;
+use super::format::{Format, Hosted};
 
 /// Bits of a single's significand below the 12 that are kept.
 const DROPPED: u32 = 23 - 12;

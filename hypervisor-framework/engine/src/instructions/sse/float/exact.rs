@@ -29,7 +29,7 @@ impl Finite {
     }
 
     /// `value / 2^127 * 2^exponent`, not zero; what does not fit stays visible in the lowest bit.
-    fn from_wide(negative: bool, exponent: i32, value: u128) -> Self {
+    pub(super) fn from_wide(negative: bool, exponent: i32, value: u128) -> Self {
         let shift = value.leading_zeros();
         let value = value.checked_shl(shift).unwrap_or(0);
         let significand = (value >> 64) as u64 | u64::from(value as u64 != 0);
@@ -38,7 +38,7 @@ impl Finite {
 }
 
 /// Shifts right; bits lost stay visible in the lowest bit.
-fn shift_right_sticky(value: u128, by: u32) -> u128 {
+pub(super) fn shift_right_sticky(value: u128, by: u32) -> u128 {
     let kept = value.checked_shr(by).unwrap_or(0);
     let lost = value != kept.checked_shl(by).unwrap_or(0);
     kept | u128::from(lost)

@@ -5,10 +5,10 @@
 //! looked at only as long as its flag is not set.
 
 use super::context::{Context, Rounding, bit};
-use super::format::Format;
+use super::format::{Format, Hosted};
 
 #[inline(always)]
-pub(super) fn is_ordinary<T: Format>(value: T) -> bool {
+pub(super) fn is_ordinary<T: Hosted>(value: T) -> bool {
     // Away from the top, so that no step of an error computation overflows.
     let exponent = value.exponent();
     exponent != 0 && exponent < T::SPECIAL - 1 || value.is_zero()
@@ -16,13 +16,13 @@ pub(super) fn is_ordinary<T: Format>(value: T) -> bool {
 
 /// Normal, and away from the bottom, where rounding to the smallest normal value may underflow.
 #[inline(always)]
-fn is_certain<T: Format>(result: T) -> bool {
+pub(super) fn is_certain<T: Hosted>(result: T) -> bool {
     result.exponent() > 1 && result.exponent() < T::SPECIAL - 1
 }
 
 /// The result, or `None` if the exact path must be taken.
 #[inline(always)]
-fn finish<T: Format>(c: &mut Context, result: T, zero: bool, exact: impl FnOnce() -> bool) -> Option<T> {
+fn finish<T: Hosted>(c: &mut Context, result: T, zero: bool, exact: impl FnOnce() -> bool) -> Option<T> {
     if !(is_certain(result) || zero && result.is_zero()) {
         return None;
     }
@@ -33,12 +33,12 @@ fn finish<T: Format>(c: &mut Context, result: T, zero: bool, exact: impl FnOnce(
 }
 
 #[inline(always)]
-fn applies<T: Format>(c: &Context, a: T, b: T) -> bool {
+fn applies<T: Hosted>(c: &Context, a: T, b: T) -> bool {
     c.rounding() == Rounding::Nearest && is_ordinary(a) && is_ordinary(b)
 }
 
 #[inline(always)]
-pub(super) fn add<T: Format>(c: &mut Context, a: T, b: T) -> Option<T> {
+pub(super) fn add<T: Hosted>(c: &mut Context, a: T, b: T) -> Option<T> {
     if !applies(c, a, b) {
         return None;
     }
@@ -53,7 +53,7 @@ pub(super) fn add<T: Format>(c: &mut Context, a: T, b: T) -> Option<T> {
 
 /// The significand as an integer.
 #[inline(always)]
-fn significand<T: Format>(value: T) -> u128 {
+fn significand<T: Hosted>(value: T) -> u128 {
     u128::from(value.bits() & T::FRACTION_MASK | 1 << T::FRACTION)
 }
 
@@ -64,7 +64,7 @@ fn odd_part(value: u128) -> u128 {
 }
 
 #[inline(always)]
-pub(super) fn mul<T: Format>(c: &mut Context, a: T, b: T) -> Option<T> {
+pub(super) fn mul<T: Hosted>(c: &mut Context, a: T, b: T) -> Option<T> {
     if !applies(c, a, b) {
         return None;
     }
@@ -75,7 +75,7 @@ pub(super) fn mul<T: Format>(c: &mut Context, a: T, b: T) -> Option<T> {
 }
 
 #[inline(always)]
-pub(super) fn div<T: Format>(c: &mut Context, a: T, b: T) -> Option<T> {
+pub(super) fn div<T: Hosted>(c: &mut Context, a: T, b: T) -> Option<T> {
     if !applies(c, a, b) || b.is_zero() {
         return None;
     }
@@ -86,7 +86,7 @@ pub(super) fn div<T: Format>(c: &mut Context, a: T, b: T) -> Option<T> {
 }
 
 #[inline(always)]
-pub(super) fn sqrt<T: Format>(c: &mut Context, b: T) -> Option<T> {
+pub(super) fn sqrt<T: Hosted>(c: &mut Context, b: T) -> Option<T> {
     if !applies(c, b, b) || b.negative() || b.is_zero() {
         return None;
     }
@@ -96,7 +96,7 @@ pub(super) fn sqrt<T: Format>(c: &mut Context, b: T) -> Option<T> {
 
 /// Truncation to an integer of `bits` bits, sign-extended.
 #[inline(always)]
-pub(super) fn truncate<T: Format>(c: &mut Context, value: T, bits: u32) -> Option<i64> {
+pub(super) fn truncate<T: Hosted>(c: &mut Context, value: T, bits: u32) -> Option<i64> {
     let host: f64 = value.host().into();
     // The power of two itself is out of range on one side only; denormals may be zeros.
     let limit = if bits == 32 { 2_147_483_648.0 } else { 9_223_372_036_854_775_808.0 };
@@ -131,7 +131,7 @@ pub(super) fn narrow(c: &mut Context, value: u64) -> Option<u32> {
 
 /// An integer that the format holds exactly.
 #[inline(always)]
-pub(super) fn from_integer<T: Format>(value: i64) -> Option<T> {
+pub(super) fn from_integer<T: Hosted>(value: i64) -> Option<T> {
     let exact = value.unsigned_abs() >> (T::FRACTION + 1) == 0;
     exact.then(|| T::from_host(T::host_integer(value)))
 }

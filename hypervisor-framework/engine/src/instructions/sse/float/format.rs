@@ -5,16 +5,7 @@ use std::ops::{Add, Div, Mul, Sub};
 use crate::instructions::sse::lane::Lane;
 
 /// A floating-point format, implemented by the integer that holds its bits.
-pub(in crate::instructions::sse) trait Format: Lane + PartialEq {
-    /// The host's type of the same format.
-    type Host: Copy
-        + PartialOrd
-        + Into<f64>
-        + Default
-        + Add<Output = Self::Host>
-        + Sub<Output = Self::Host>
-        + Mul<Output = Self::Host>
-        + Div<Output = Self::Host>;
+pub(in crate::instructions) trait Format: Lane + PartialEq {
     /// Stored bits of the significand.
     const FRACTION: u32;
     /// Exponent field of infinities and NaNs.
@@ -26,14 +17,9 @@ pub(in crate::instructions::sse) trait Format: Lane + PartialEq {
     fn bits(self) -> u64;
     /// Truncated.
     fn from_bits(bits: u64) -> Self;
-    fn host(self) -> Self::Host;
-    fn from_host(value: Self::Host) -> Self;
-    fn host_sqrt(value: Self::Host) -> Self::Host;
-    /// The integer, rounded.
-    fn host_integer(value: i64) -> Self::Host;
 
     /// Position of the sign bit.
-    const SIGN: u32 = if Self::FRACTION == 23 { 31 } else { 63 };
+    const SIGN: u32;
     /// All bits of the fraction.
     const FRACTION_MASK: u64 = (1 << Self::FRACTION) - 1;
     /// All bits but the sign.
@@ -114,11 +100,31 @@ pub(in crate::instructions::sse) trait Format: Lane + PartialEq {
     }
 }
 
+/// A format that hosts have.
+pub(in crate::instructions) trait Hosted: Format {
+    /// The host's type of the same format.
+    type Host: Copy
+        + PartialOrd
+        + Into<f64>
+        + Default
+        + Add<Output = Self::Host>
+        + Sub<Output = Self::Host>
+        + Mul<Output = Self::Host>
+        + Div<Output = Self::Host>;
+    fn host(self) -> Self::Host;
+    fn from_host(value: Self::Host) -> Self;
+    fn host_sqrt(value: Self::Host) -> Self::Host;
+    /// The integer, rounded.
+    fn host_integer(value: i64) -> Self::Host;
+    /// `x * y + z`, rounded once.
+    fn host_fused(x: Self::Host, y: Self::Host, z: Self::Host) -> Self::Host;
+}
+
 impl Format for u32 {
-    type Host = f32;
     const FRACTION: u32 = 23;
     const SPECIAL: u64 = 0xff;
     const BIAS: i32 = 127;
+    const SIGN: u32 = 31;
 
     #[inline(always)]
     fn bits(self) -> u64 {
@@ -129,6 +135,10 @@ impl Format for u32 {
     fn from_bits(bits: u64) -> Self {
         bits as u32
     }
+}
+
+impl Hosted for u32 {
+    type Host = f32;
 
     #[inline(always)]
     fn host(self) -> f32 {
@@ -149,13 +159,18 @@ impl Format for u32 {
     fn host_integer(value: i64) -> f32 {
         value as f32
     }
+
+    #[inline(always)]
+    fn host_fused(x: f32, y: f32, z: f32) -> f32 {
+        x.mul_add(y, z)
+    }
 }
 
 impl Format for u64 {
-    type Host = f64;
     const FRACTION: u32 = 52;
     const SPECIAL: u64 = 0x7ff;
     const BIAS: i32 = 1023;
+    const SIGN: u32 = 63;
 
     #[inline(always)]
     fn bits(self) -> u64 {
@@ -166,6 +181,10 @@ impl Format for u64 {
     fn from_bits(bits: u64) -> Self {
         bits
     }
+}
+
+impl Hosted for u64 {
+    type Host = f64;
 
     #[inline(always)]
     fn host(self) -> f64 {
@@ -185,5 +204,28 @@ impl Format for u64 {
     #[inline(always)]
     fn host_integer(value: i64) -> f64 {
         value as f64
+    }
+
+    #[inline(always)]
+    fn host_fused(x: f64, y: f64, z: f64) -> f64 {
+        x.mul_add(y, z)
+    }
+}
+
+/// Half precision, which hosts lack.
+impl Format for u16 {
+    const FRACTION: u32 = 10;
+    const SPECIAL: u64 = 0x1f;
+    const BIAS: i32 = 15;
+    const SIGN: u32 = 15;
+
+    #[inline(always)]
+    fn bits(self) -> u64 {
+        u64::from(self)
+    }
+
+    #[inline(always)]
+    fn from_bits(bits: u64) -> Self {
+        bits as u16
     }
 }

@@ -8,16 +8,23 @@ mod estimate;
 mod exact;
 mod fast;
 mod format;
+mod fused;
+mod half;
 mod integer;
 pub(crate) mod mixed;
 mod table;
 
+pub(in crate::instructions) use context::Context;
+pub(in crate::instructions) use dot::singles as dot_products;
+pub(in crate::instructions) use format::Hosted;
+pub(in crate::instructions) use fused::{Fusion, fuse_lanes, fuse_lowest};
+pub(in crate::instructions) use half::{halves_to_singles, singles_to_halves};
 pub(super) use integer::translate;
-pub(super) use table::forms;
+pub(in crate::instructions) use table::forms;
 
-use context::{Context, Rounding};
-use format::Format;
+use context::Rounding;
 
+use super::lane::zip;
 use super::operand::{Operand, ready, set_xmm, xmm};
 use crate::block::Op;
 use crate::cpu::{Cpu, Trap};
@@ -38,29 +45,35 @@ fn compute<S: Operand>(
     Ok(())
 }
 
+/// All ones in the lanes where the predicate holds: one of 32.
 #[inline(always)]
-fn add<T: Format>(c: &mut Context, a: T, b: T) -> T {
+pub(in crate::instructions) fn compare_lanes<T: Hosted>(c: &mut Context, a: u128, b: u128, imm: u8) -> u128 {
+    zip::<T>(a, b, |a, b| compare::predicate(c, a, b, imm & 31))
+}
+
+#[inline(always)]
+fn add<T: Hosted>(c: &mut Context, a: T, b: T) -> T {
     fast::add(c, a, b).unwrap_or_else(|| exact::add(c, a, b))
 }
 
 #[inline(always)]
-fn sub<T: Format>(c: &mut Context, a: T, b: T) -> T {
+fn sub<T: Hosted>(c: &mut Context, a: T, b: T) -> T {
     // NaNs keep their sign, so only the fast path may negate.
     fast::add(c, a, b.negated()).unwrap_or_else(|| exact::sub(c, a, b))
 }
 
 #[inline(always)]
-fn mul<T: Format>(c: &mut Context, a: T, b: T) -> T {
+fn mul<T: Hosted>(c: &mut Context, a: T, b: T) -> T {
     fast::mul(c, a, b).unwrap_or_else(|| exact::mul(c, a, b))
 }
 
 #[inline(always)]
-fn div<T: Format>(c: &mut Context, a: T, b: T) -> T {
+fn div<T: Hosted>(c: &mut Context, a: T, b: T) -> T {
     fast::div(c, a, b).unwrap_or_else(|| exact::div(c, a, b))
 }
 
 #[inline(always)]
-fn sqrt<T: Format>(c: &mut Context, b: T) -> T {
+fn sqrt<T: Hosted>(c: &mut Context, b: T) -> T {
     fast::sqrt(c, b).unwrap_or_else(|| exact::sqrt(c, b))
 }
 
@@ -76,12 +89,12 @@ fn narrow(c: &mut Context, value: u64) -> u32 {
 
 /// An integer of `bits` bits, sign-extended.
 #[inline(always)]
-fn to_integer<T: Format>(c: &mut Context, value: T, rounding: Rounding, bits: u32) -> i64 {
+fn to_integer<T: Hosted>(c: &mut Context, value: T, rounding: Rounding, bits: u32) -> i64 {
     let fast = if rounding == Rounding::Zero { fast::truncate(c, value, bits) } else { None };
     fast.unwrap_or_else(|| convert::to_integer(c, value, rounding, bits))
 }
 
 #[inline(always)]
-fn from_integer<T: Format>(c: &mut Context, value: i64) -> T {
+fn from_integer<T: Hosted>(c: &mut Context, value: i64) -> T {
     fast::from_integer(value).unwrap_or_else(|| convert::from_integer(c, value))
 }

@@ -3,7 +3,7 @@
 use iced_x86::Mnemonic;
 
 use super::context::{Context, Rounding};
-use super::format::Format;
+use super::format::{Format, Hosted};
 use super::{
     add, compare, compute, convert, div, dot, estimate, from_integer, mul, narrow, sqrt, sub, to_integer,
     widen,
@@ -46,7 +46,7 @@ fn low<T: Format>(a: u128, value: T) -> u128 {
     a & !mask | u128::from(value.bits())
 }
 
-pub(in crate::instructions::sse) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
+pub(in crate::instructions) fn forms(mnemonic: Mnemonic) -> Option<Forms> {
     arithmetic(mnemonic)
         .or_else(|| unary(mnemonic))
         .or_else(|| comparisons(mnemonic))
@@ -77,14 +77,14 @@ fn arithmetic(mnemonic: Mnemonic) -> Option<Forms> {
         Mnemonic::Haddpd => forms!(compute, Aligned, |c, a, b, _| horizontal::<u64>(c, a, b, add)),
         Mnemonic::Hsubps => forms!(compute, Aligned, |c, a, b, _| horizontal::<u32>(c, a, b, sub)),
         Mnemonic::Hsubpd => forms!(compute, Aligned, |c, a, b, _| horizontal::<u64>(c, a, b, sub)),
-        Mnemonic::Dpps => forms!(compute, Aligned, dot::singles),
+        Mnemonic::Dpps => forms!(compute, Aligned, |c, a, b, imm| { dot::singles(c, [a], [b], imm)[0] }),
         Mnemonic::Dppd => forms!(compute, Aligned, dot::doubles),
         _ => return None,
     })
 }
 
 /// Differences in even lanes, sums in odd ones.
-fn alternate<T: Format>(c: &mut Context, a: u128, b: u128) -> u128 {
+fn alternate<T: Hosted>(c: &mut Context, a: u128, b: u128) -> u128 {
     let mut odd = true;
     zip::<T>(a, b, |a, b| {
         odd = !odd;
@@ -137,16 +137,20 @@ fn comparisons(mnemonic: Mnemonic) -> Option<Forms> {
         Mnemonic::Maxss => scalar!(u32, compare::max),
         Mnemonic::Maxsd => scalar!(u64, compare::max),
         Mnemonic::Cmpps => forms!(compute, Aligned, |c, a, b, imm| {
-            zip::<u32>(a, b, |a, b| compare::predicate(c, a, b, imm))
+            zip::<u32>(a, b, |a, b| compare::predicate(c, a, b, imm & 7))
         }),
         Mnemonic::Cmppd => forms!(compute, Aligned, |c, a, b, imm| {
-            zip::<u64>(a, b, |a, b| compare::predicate(c, a, b, imm))
+            zip::<u64>(a, b, |a, b| compare::predicate(c, a, b, imm & 7))
         }),
         Mnemonic::Cmpss => {
-            forms!(compute, u32, |c, a, b, imm| { low(a, compare::predicate(c, a as u32, b as u32, imm)) })
+            forms!(compute, u32, |c, a, b, imm| {
+                low(a, compare::predicate(c, a as u32, b as u32, imm & 7))
+            })
         }
         Mnemonic::Cmpsd => {
-            forms!(compute, u64, |c, a, b, imm| { low(a, compare::predicate(c, a as u64, b as u64, imm)) })
+            forms!(compute, u64, |c, a, b, imm| {
+                low(a, compare::predicate(c, a as u64, b as u64, imm & 7))
+            })
         }
         _ => return None,
     })
@@ -187,7 +191,7 @@ fn conversions(mnemonic: Mnemonic) -> Option<Forms> {
     })
 }
 
-fn to_i32<T: Format>(c: &mut Context, value: T, rounding: Rounding) -> u32 {
+fn to_i32<T: Hosted>(c: &mut Context, value: T, rounding: Rounding) -> u32 {
     to_integer(c, value, rounding, 32) as u32
 }
 

@@ -11,6 +11,7 @@ mod native;
 mod operands;
 mod shape_test;
 mod text_test;
+mod vex_test;
 
 use crate::cpu::TrapCause;
 use crate::cpu::trap_vector as vector;

@@ -11,7 +11,7 @@ use crate::block::{Block, Flow, build};
 use crate::cpu::{Cpu, TrapCause, gpr, slot};
 use crate::exit::Reason;
 use crate::memory::HostRegion;
-use crate::{Controls, PhysicalMemory, Rights, Segment, SegmentRegister, TimeSource};
+use crate::{Controls, Level, PhysicalMemory, Rights, Segment, SegmentRegister, TimeSource};
 
 const MEMORY: usize = 2 << 20;
 /// Where the operand is.
@@ -55,6 +55,14 @@ impl Guest {
         }
         cpu.intercepts.controls = Controls::ENABLE_XSAVES;
         Self { cpu, region, blocks: HashMap::new(), next: CODE }
+    }
+
+    /// The same CPU with AVX state enabled.
+    pub(super) fn with_avx() -> Self {
+        let mut guest = Self::new();
+        guest.cpu.level = Level::V3;
+        guest.cpu.set_xcr0(7);
+        guest
     }
 
     /// The same CPU in 16-bit code without paging, in real-address or protected mode, with segments that have bases.

@@ -8,6 +8,7 @@ mod guest;
 mod native;
 mod samples;
 
+mod avx_state_test;
 mod mmx_test;
 mod saving_test;
 mod transcendental_test;
@@ -17,7 +18,7 @@ use guest::Guest;
 use native::Native;
 
 /// Bytes an instruction may use as its memory operand.
-const OPERAND: usize = 1024;
+const OPERAND: usize = 2048;
 
 /// State before and after an instruction. `rsi` and `rdi` point at the operand.
 #[derive(Clone, PartialEq, Eq)]
