@@ -228,3 +228,15 @@ fn a_reset_ends_the_session() {
     assert_eq!(call(&mut again, &version())[4], 101);
     assert_eq!(call(&mut again, &attach(0))[4], 105);
 }
+
+#[test]
+fn threads_end_whatever_they_are_about_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Arc::new(Server::new(&ShareConfig::new(folder.path())).unwrap());
+    for round in 0..5_000 {
+        let pool = Pool::spawn(&server, 2).unwrap();
+        let since = std::time::Instant::now();
+        while since.elapsed().as_nanos() < round % 100 * 1_000 {}
+        drop(pool);
+    }
+}

@@ -114,8 +114,11 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        lock(&self.shared.state).ending = true;
+        let mut state = lock(&self.shared.state);
+        state.ending = true;
+        // With the lock held: a thread that has seen no news sleeps before this, and is woken.
         self.shared.news.fetch_add(1, Ordering::SeqCst);
+        drop(state);
         self.shared.work.notify_all();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
