@@ -23,7 +23,8 @@ fn a_signal_ends_a_conversion_and_nothing_is_left_behind() {
         let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_string_lossy().ends_with(".part")).count()
     };
-    for (signal, number) in [(Signal::INT, 2), (Signal::TERM, 15)] {
+    // Not SIGINT: who starts tests in the background has it ignored, and rvmm leaves that so.
+    for (signal, number) in [(Signal::TERM, 15)] {
         // A conversion that was over before the signal came is tried again.
         let ended = (0..20).find_map(|_| {
             let target = folder.path().join("target");
