@@ -3,6 +3,7 @@
 mod lz4;
 pub(crate) mod store;
 mod streams;
+mod xz;
 mod zstd;
 
 use std::fmt;

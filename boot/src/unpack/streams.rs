@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use super::{Compression, UnpackError};
 
 /// Memory a LZMA decoder may take for its dictionary, in KiB. Kernels are packed with 32 MiB at most, `xz -9` uses 64 MiB.
-const LZMA_MEMORY_KIB: u32 = 160 * 1024;
+pub(super) const LZMA_MEMORY_KIB: u32 = 160 * 1024;
 
 pub(super) fn gzip(
     data: &[u8],
@@ -35,6 +35,9 @@ pub(super) fn xz(
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Result<usize, UnpackError> {
+    if let Some(taken) = super::xz::in_parallel(data, out, limit) {
+        return Ok(taken);
+    }
     let mut rest = data;
     let mut decoder = lzma_rust2::XzReader::new_mem_limit(&mut rest, false, LZMA_MEMORY_KIB);
     drain(&mut decoder, Compression::Xz, size_hint, out, limit)?;
