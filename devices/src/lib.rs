@@ -92,7 +92,7 @@ mod patience;
 #[cfg(test)]
 mod any_access;
 
-pub use patience::{Patience, Wait};
+pub use patience::Patience;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

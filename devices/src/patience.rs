@@ -25,39 +25,28 @@ pub struct Patience {
     now: Duration,
 }
 
-/// A wait that goes on.
-#[derive(Debug)]
-pub struct Wait {
-    since: Instant,
-}
-
 impl Patience {
-    /// Looks out until `news` says that there are, or patience or `until` ends; whether there are. The wait goes on until
-    /// [`Patience::learn`].
-    pub fn look_out(&self, until: Option<Instant>, news: impl Fn() -> bool) -> (Wait, bool) {
+    /// Looks out until `news` says that there are, or patience or `until` ends; whether there are. The wait may go on by
+    /// sleeping: [`Patience::learn`] wants to know how long it took in all.
+    pub fn look_out(&self, until: Option<Instant>, news: impl Fn() -> bool) -> bool {
         let since = Instant::now();
         let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(since));
         let patience = self.now.min(left);
-        let wait = Wait { since };
         while since.elapsed() < patience {
             for _ in 0..LOOKS {
                 if news() {
-                    return (wait, true);
+                    return true;
                 }
                 std::hint::spin_loop();
             }
             // Whoever is to bring the news may have no other processor.
             thread::yield_now();
         }
-        (wait, news())
+        news()
     }
 
-    /// The wait is over: what it took tells how long to look out next time.
-    pub fn learn(&mut self, wait: &Wait) {
-        self.adapt(wait.since.elapsed());
-    }
-
-    fn adapt(&mut self, took: Duration) {
+    /// What a wait took tells how long to look out next time.
+    pub fn learn(&mut self, took: Duration) {
         if took > MOST || !can_afford() {
             self.now = Duration::ZERO;
         } else if took > self.now {

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn who_has_no_patience_looks_once() {
     let looks = Cell::new(0);
-    let (_, news) = Patience::default().look_out(None, || {
+    let news = Patience::default().look_out(None, || {
         looks.set(looks.get() + 1);
         false
     });
@@ -21,16 +21,16 @@ fn patience_grows_while_news_come_soon_and_ends_when_they_do_not() {
     let mut patience = Patience::default();
     let mut seen = Vec::new();
     for _ in 0..8 {
-        patience.adapt(MOST);
+        patience.learn(MOST);
         seen.push(patience.now);
     }
     assert_eq!(seen[0], FIRST);
     assert!(seen.is_sorted());
     assert_eq!(seen.last(), Some(&MOST));
     // News that come within it leave it as it is.
-    patience.adapt(FIRST);
+    patience.learn(FIRST);
     assert_eq!(patience.now, MOST);
-    patience.adapt(MOST + Duration::from_nanos(1));
+    patience.learn(MOST + Duration::from_nanos(1));
     assert_eq!(patience.now, Duration::ZERO);
 }
 
@@ -38,7 +38,7 @@ fn patience_grows_while_news_come_soon_and_ends_when_they_do_not() {
 fn news_are_seen_while_looking_out() {
     let patience = Patience { now: Duration::from_secs(60) };
     let looks = Cell::new(0);
-    let (_, news) = patience.look_out(None, || {
+    let news = patience.look_out(None, || {
         looks.set(looks.get() + 1);
         looks.get() == 100
     });
@@ -49,7 +49,7 @@ fn news_are_seen_while_looking_out() {
 fn the_time_to_be_awake_ends_a_look_out() {
     let patience = Patience { now: Duration::from_secs(60) };
     let until = Instant::now() + Duration::from_millis(2);
-    let (_, news) = patience.look_out(Some(until), || false);
+    let news = patience.look_out(Some(until), || false);
     assert!(!news);
     assert!(Instant::now() >= until);
 }

@@ -16,6 +16,7 @@ pub mod console;
 mod device;
 #[cfg(test)]
 mod echo_device;
+mod idle;
 mod in_turn;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;

@@ -104,11 +104,11 @@ impl Doorbell {
 
     /// Waits until somebody rings or `until` is reached; `None` waits for a ring. Sleeps when patience is at its end.
     pub(crate) fn sleep_until(&self, until: Option<Instant>, patience: &mut Patience) {
-        let (wait, rung) = patience.look_out(until, || self.is_rung());
-        if !rung {
+        let since = Instant::now();
+        if !patience.look_out(until, || self.is_rung()) {
             self.sleep(until);
         }
-        patience.learn(&wait);
+        patience.learn(since.elapsed());
     }
 
     fn sleep(&self, until: Option<Instant>) {

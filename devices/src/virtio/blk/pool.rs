@@ -10,15 +10,16 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::request::{Request, Terms, serve};
 use crate::Patience;
 use crate::disk::DiskImage;
 use crate::lock;
+use crate::virtio::idle::{self, Idle};
 use crate::virtio::{Chain, Queue, Signal};
 
 /// Most threads of a disk: as many requests are with the host at a time.
@@ -113,15 +114,18 @@ struct State {
     /// The lane that is looked at first: they take turns.
     turn: usize,
     threads: Vec<JoinHandle<()>>,
-    /// Threads that sleep; the last one was awake a moment ago, and is woken first.
-    idle: Vec<Thread>,
-    /// A thread has nothing to do and looks out for a ring.
-    is_lookout: bool,
+    idle: Idle,
     /// Threads with a request that takes as long as it takes, such as a flush.
     long: usize,
     /// How long a request takes, nanoseconds: a moving average.
     request_ns: u64,
     end: bool,
+}
+
+impl AsMut<Idle> for State {
+    fn as_mut(&mut self) -> &mut Idle {
+        &mut self.idle
+    }
 }
 
 /// Requests on their way through a thread.
@@ -170,7 +174,7 @@ impl State {
     /// Whether another thread should look. One that is busy with quick requests will look soon itself, but if there are
     /// more than it could take, two are quicker.
     fn needs_help(&self) -> bool {
-        let busy = self.threads.len().saturating_sub(self.idle.len());
+        let busy = self.threads.len().saturating_sub(self.idle.asleep());
         let quick = busy.saturating_sub(self.long);
         let several = self.request_ns > TINY_NS && quick < QUICK_THREADS;
         quick == 0 || self.is_slow() || several && self.is_behind()
@@ -183,8 +187,6 @@ struct Shared {
     /// The features agreed on.
     features: u64,
     write_through: AtomicBool,
-    /// Counts what the lookout is to see.
-    news: AtomicU64,
     /// A leaf lock but for what queues do: guest memory, and the interrupt of a transport.
     state: Mutex<State>,
     /// A lane has nothing in service any more, or a ring was found empty.
@@ -204,7 +206,6 @@ impl Pool {
             image,
             features: terms.features,
             write_through: AtomicBool::new(terms.write_through),
-            news: AtomicU64::new(0),
             state: Mutex::default(),
             drained: Condvar::new(),
         };
@@ -265,9 +266,8 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         state.end = true;
-        self.0.news.fetch_add(1, Ordering::SeqCst);
+        state.idle.wake_all();
         let threads = std::mem::take(&mut state.threads);
-        state.idle.drain(..).for_each(|thread| thread.unpark());
         drop(state);
         for thread in threads {
             if thread.join().is_err() {
@@ -285,11 +285,11 @@ fn spawn(shared: &Arc<Shared>, number: usize) -> io::Result<JoinHandle<()>> {
 impl Shared {
     /// Wakes or makes a thread if one is needed.
     fn call_help(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
-        self.news.fetch_add(1, Ordering::SeqCst);
+        state.idle.tell();
         if !state.needs_help() {
             return;
         }
-        if let Some(thread) = state.idle.pop() {
+        if let Some(thread) = state.idle.next() {
             thread.unpark();
         } else if state.threads.len() < MAX_THREADS && !state.end {
             match spawn(self, state.threads.len()) {
@@ -301,7 +301,6 @@ impl Shared {
     }
 
     fn run(self: Arc<Self>) {
-        let this = thread::current();
         // One allocation for all batches.
         let (mut requests, mut served) = (VecDeque::new(), Vec::new());
         let mut patience = Patience::default();
@@ -312,7 +311,7 @@ impl Shared {
                 Err(empty) => {
                     requests = empty;
                     self.drained.notify_all();
-                    state = self.wait(state, &this, &mut patience);
+                    state = idle::wait(&self.state, state, &mut patience);
                     continue;
                 }
             };
@@ -343,42 +342,6 @@ impl Shared {
             }
             requests = batch.requests;
         }
-    }
-
-    /// Waits until a thread is needed, or nearly so. One thread at a time looks out before it sleeps.
-    fn wait<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        this: &Thread,
-        patience: &mut Patience,
-    ) -> MutexGuard<'a, State> {
-        if state.is_lookout {
-            return self.sleep(state, this);
-        }
-        state.is_lookout = true;
-        let known = self.news.load(Ordering::SeqCst);
-        drop(state);
-        let is_news = || self.news.load(Ordering::SeqCst) != known;
-        let (wait, _) = patience.look_out(None, is_news);
-        let mut state = lock(&self.state);
-        state.is_lookout = false;
-        // With the lock held, so that nobody can think that this thread still looks out.
-        if !is_news() {
-            state = self.sleep(state, this);
-        }
-        patience.learn(&wait);
-        state
-    }
-
-    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>, this: &Thread) -> MutexGuard<'a, State> {
-        state.idle.push(this.clone());
-        // Until somebody takes this thread off the list; it may wake without.
-        while state.idle.iter().any(|idle| idle.id() == this.id()) {
-            drop(state);
-            thread::park();
-            state = lock(&self.state);
-        }
-        state
     }
 
     /// Serves requests in order, up to one that the drive was waited for, and moves them to `served`; answers the time of a

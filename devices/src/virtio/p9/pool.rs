@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::Patience;
 use crate::lock;
 use crate::p9::{Frame, GuestReply, GuestRequest, Server};
+use crate::virtio::idle::{self, Idle};
 use crate::virtio::{Chain, Queue};
 
 /// The threads. Dropping them ends them; the queue is stopped before.
@@ -23,11 +23,7 @@ pub(super) struct Pool {
 
 struct Shared {
     server: Arc<Server>,
-    /// Counts what the lookout is to see.
-    news: AtomicU64,
     state: Mutex<State>,
-    /// There is something to do, or an end to it.
-    work: Condvar,
     /// Nothing is in flight any more.
     drained: Condvar,
 }
@@ -41,10 +37,7 @@ struct State {
     waiting: VecDeque<(Frame, Chain)>,
     /// Being served.
     serving: usize,
-    /// Threads that sleep.
-    idle: usize,
-    /// A thread has nothing to do and looks out for a ring.
-    is_lookout: bool,
+    idle: Idle,
     /// The queue is to be given back: nothing more is taken from it.
     stopping: bool,
     ending: bool,
@@ -56,13 +49,8 @@ impl Pool {
     /// # Errors
     /// The host has no more threads.
     pub(super) fn spawn(server: &Arc<Server>, threads: usize) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            server: Arc::clone(server),
-            news: AtomicU64::new(0),
-            state: Mutex::default(),
-            work: Condvar::new(),
-            drained: Condvar::new(),
-        });
+        let shared =
+            Arc::new(Shared { server: Arc::clone(server), state: Mutex::default(), drained: Condvar::new() });
         let mut pool = Self { shared, threads: Vec::new() };
         for number in 0..threads {
             let shared = Arc::clone(&pool.shared);
@@ -78,9 +66,7 @@ impl Pool {
         state.queue = Some(queue);
         state.rung = true;
         state.stopping = false;
-        self.shared.news.fetch_add(1, Ordering::SeqCst);
-        drop(state);
-        self.shared.work.notify_one();
+        state.call(1);
     }
 
     /// Gives the queue back when what was taken from it is done.
@@ -103,12 +89,7 @@ impl Pool {
     pub(super) fn notify(&self) {
         let mut state = lock(&self.shared.state);
         state.rung = true;
-        self.shared.news.fetch_add(1, Ordering::SeqCst);
-        let wake = state.idle > 0 && !state.is_lookout;
-        drop(state);
-        if wake {
-            self.shared.work.notify_one();
-        }
+        state.call(1);
     }
 }
 
@@ -116,10 +97,8 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let mut state = lock(&self.shared.state);
         state.ending = true;
-        // With the lock held: a thread that has seen no news sleeps before this, and is woken.
-        self.shared.news.fetch_add(1, Ordering::SeqCst);
+        state.idle.wake_all();
         drop(state);
-        self.shared.work.notify_all();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 log::error!("a thread of a shared folder panicked");
@@ -128,7 +107,24 @@ impl Drop for Pool {
     }
 }
 
+impl AsMut<Idle> for State {
+    fn as_mut(&mut self) -> &mut Idle {
+        &mut self.idle
+    }
+}
+
 impl State {
+    /// Gets so many idle threads to look, if there are.
+    fn call(&mut self, mut threads: usize) {
+        if threads > 0 && self.idle.tell() {
+            threads -= 1;
+        }
+        for _ in 0..threads {
+            let Some(thread) = self.idle.next() else { break };
+            thread.unpark();
+        }
+    }
+
     /// Takes what is in the queue. Requests are admitted here, one by one in the driver's order.
     fn take_all(&mut self, server: &Server) {
         let Some(queue) = self.queue.as_mut().filter(|_| self.rung && !self.stopping) else { return };
@@ -169,42 +165,10 @@ impl Shared {
                 Some(request) => state = self.serve(state, request),
                 None => {
                     self.drained.notify_all();
-                    state = self.wait(state, &mut patience);
+                    state = idle::wait(&self.state, state, &mut patience);
                 }
             }
         }
-    }
-
-    /// Waits for work, which may have come to an end or gone to another thread when this returns. One thread at a time looks
-    /// out before it sleeps.
-    fn wait<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        patience: &mut Patience,
-    ) -> MutexGuard<'a, State> {
-        if state.is_lookout {
-            return self.sleep(state);
-        }
-        state.is_lookout = true;
-        let known = self.news.load(Ordering::SeqCst);
-        drop(state);
-        let is_news = || self.news.load(Ordering::SeqCst) != known;
-        let (wait, _) = patience.look_out(None, is_news);
-        let mut state = lock(&self.state);
-        state.is_lookout = false;
-        // With the lock held, so that nobody can think that this thread still looks out.
-        if !is_news() && state.waiting.is_empty() {
-            state = self.sleep(state);
-        }
-        patience.learn(&wait);
-        state
-    }
-
-    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.idle += 1;
-        let mut state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-        state.idle -= 1;
-        state
     }
 
     /// Serves a request with the queue unlocked, and gives it back.
@@ -215,11 +179,9 @@ impl Shared {
     ) -> MutexGuard<'a, State> {
         let (frame, chain) = request;
         state.serving += 1;
-        let others = state.waiting.len().min(state.idle);
+        let others = state.waiting.len();
+        state.call(others);
         drop(state);
-        for _ in 0..others {
-            self.work.notify_one();
-        }
         let written = {
             let (reader, writer) = (chain.reader(), chain.writer());
             let (readable, writable) = (reader.slices(u64::MAX), writer.slices(u64::MAX));
