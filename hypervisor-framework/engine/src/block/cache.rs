@@ -18,6 +18,8 @@ pub(crate) const NO_BLOCK: BlockId = u32::MAX;
 const JUMP_BITS: u32 = 14;
 /// Micro-ops kept before everything is dropped: 32 bytes each.
 const MAX_OPS: usize = 1 << 20;
+/// Blocks kept, those included that were dropped, before everything is: a guest may write code for ever.
+const MAX_BLOCKS: usize = MAX_OPS / 2;
 
 /// By host address and mode: the TLB has said which page a linear address is in, so no flush of it concerns this.
 #[derive(Clone, Copy)]
@@ -38,6 +40,8 @@ pub(crate) struct BlockCache {
     /// Instructions that cross a page.
     pub(crate) crossing: Crossing,
     ops: usize,
+    /// Bytes that blocks took when they were last dropped: the allocator keeps them for those to come.
+    kept: usize,
     /// Makes host code of hot blocks, where the host can.
     pub(crate) translator: Option<Translator>,
     /// Compiles hot regions in the background, where that is wanted.
@@ -81,6 +85,7 @@ impl BlockCache {
             jumps: vec![NO_JUMP; 1 << JUMP_BITS].into_boxed_slice(),
             crossing: Crossing::new(),
             ops: 0,
+            kept: 0,
             translator: None,
             portable: None,
             translated: 0,
@@ -121,7 +126,7 @@ impl BlockCache {
 
     /// Adds a block.
     pub(crate) fn insert(&mut self, host_page: usize, mode: u8, block: Block) -> BlockId {
-        if self.ops + block.ops.len() > MAX_OPS || self.blocks.len() >= NO_BLOCK as usize - 1 {
+        if self.ops + block.ops.len() > MAX_OPS || self.blocks.len() >= MAX_BLOCKS {
             self.clear();
         }
         self.translated += 1;
@@ -146,6 +151,7 @@ impl BlockCache {
                 compiled |= block.compiled.take().is_some();
                 self.ops -= block.ops.len();
                 block.ops = Box::default();
+                block.bytes = Box::default();
                 self.dropped += 1;
             }
         }
@@ -156,7 +162,8 @@ impl BlockCache {
 
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
-        self.blocks.clear();
+        self.kept = self.kept.max(self.held());
+        self.blocks = Vec::new();
         self.pages.clear();
         self.jumps.fill(NO_JUMP);
         self.ops = 0;
@@ -238,12 +245,17 @@ impl BlockCache {
 
     /// Bytes the blocks and their look-up take.
     pub(crate) fn footprint(&self) -> usize {
-        let held = |block: &Block| allocated(size_of_val(&*block.ops)) + allocated(block.bytes.len());
         self.translator.as_ref().map_or(0, Translator::footprint)
             + self.portable.as_ref().map_or(0, Portable::footprint)
             + self.blocks.len() * size_of::<Block>()
-            + self.blocks.iter().map(held).sum::<usize>()
             + size_of_val(&*self.jumps)
+            + self.held().max(self.kept)
+    }
+
+    /// Bytes allocated for blocks, piece by piece.
+    fn held(&self) -> usize {
+        let held = |block: &Block| allocated(size_of_val(&*block.ops)) + allocated(block.bytes.len());
+        self.blocks.iter().map(held).sum::<usize>()
             + self.pages.values().map(|page| allocated(page.capacity() * 8) + 64).sum::<usize>()
     }
 }
@@ -252,3 +264,7 @@ impl BlockCache {
 fn allocated(bytes: usize) -> usize {
     if bytes == 0 { 0 } else { (bytes + size_of::<usize>()).next_multiple_of(16).max(32) }
 }
+
+#[cfg(test)]
+#[path = "cache_test.rs"]
+mod cache_test;
