@@ -4,8 +4,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use devices::Patience;
 use devices::virtio::{Activation, DeviceLink, Queue, QueueLayout, TransportInterrupt, VirtioDevice};
 use guest_memory::GuestMemory;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
@@ -13,27 +14,37 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 /// VERSION_1 and EVENT_IDX.
 const RING_FEATURES: u64 = 1 << 32 | 1 << 29;
 
-/// The driver sleeps here until the device interrupts.
+/// The driver waits here until the device interrupts: as a vCPU of ours does at HLT, it looks out before it sleeps.
 #[derive(Default)]
 pub(crate) struct Interrupt {
     pub(crate) count: AtomicU64,
-    pending: Mutex<bool>,
+    pending: AtomicBool,
+    patience: Mutex<Patience>,
+    bed: Mutex<()>,
     arrived: Condvar,
     reset: AtomicBool,
 }
 
 impl Interrupt {
     pub(crate) fn wait(&self) {
-        let pending = self.pending.lock().unwrap();
-        let limit = Duration::from_secs(10);
-        *self.arrived.wait_timeout_while(pending, limit, |pending| !*pending).unwrap().0 = false;
+        let mut patience = self.patience.lock().unwrap();
+        let since = Instant::now();
+        let is_pending = || self.pending.load(Ordering::SeqCst);
+        if !patience.look_out(None, is_pending) {
+            let bed = self.bed.lock().unwrap();
+            let limit = Duration::from_secs(10);
+            drop(self.arrived.wait_timeout_while(bed, limit, |()| !is_pending()).unwrap());
+        }
+        patience.learn(since.elapsed());
+        self.pending.store(false, Ordering::SeqCst);
     }
 }
 
 impl TransportInterrupt for Interrupt {
     fn queue_used(&self, _: u16) {
         self.count.fetch_add(1, Ordering::Relaxed);
-        *self.pending.lock().unwrap() = true;
+        self.pending.store(true, Ordering::SeqCst);
+        drop(self.bed.lock().unwrap());
         self.arrived.notify_one();
     }
 
