@@ -17,7 +17,7 @@ pub(crate) const NO_BLOCK: BlockId = u32::MAX;
 /// log2 of the entries of the jump cache.
 const JUMP_BITS: u32 = 14;
 /// Micro-ops kept before everything is dropped: 32 bytes each.
-const MAX_OPS: usize = 1 << 20;
+const MAX_OPS: usize = 2 << 20;
 /// Blocks kept, those included that were dropped, before everything is: a guest may write code for ever.
 const MAX_BLOCKS: usize = MAX_OPS / 2;
 

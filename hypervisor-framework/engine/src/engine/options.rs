@@ -36,7 +36,7 @@ impl Default for EngineOptions {
             jit: !portable,
             portable,
             threshold,
-            cache_bytes: 32 << 20,
+            cache_bytes: 64 << 20,
             seed: None,
             check: None,
             level: Level::V2,
