@@ -69,6 +69,7 @@ bench: tools guests docker-guest ## measure against QEMU's software emulation on
 	$(CARGO) build --locked --release -p rvmm
 	scripts/bench.py
 	scripts/bench_guest.py
+	scripts/bench_guest.py --cpus 2 --rows one-sha256sum,two-sha256sums
 	scripts/bench_docker.py
 
 lockstep: tools guests ## boot two kernels with the interpreter beside the translator, compared all the way (minutes)

@@ -53,6 +53,12 @@ ROWS = [
     ("switches", 100000, "", "$B/micro switches $N"),
     ("forks", 2000, "", "$B/micro forks $N"),
 ]
+# What a second vCPU is worth: the same work once, and twice at the same time.
+ZEROS = "head -c $((N * 1048576)) /dev/zero > /tmp/zeros"
+SEVERAL_ROWS = [
+    ("one-sha256sum", 128, ZEROS, "sha256sum /tmp/zeros; rm /tmp/zeros"),
+    ("two-sha256sums", 128, ZEROS, "sha256sum /tmp/zeros & sha256sum /tmp/zeros; wait; rm /tmp/zeros"),
+]
 
 
 def read_archive(data):
@@ -233,22 +239,30 @@ def show(found, rows, times, which, title):
     return found_medians
 
 
+def show_gain(found, medians):
+    for one in found:
+        once, twice = (medians[row[0]].get(one.name) for row in SEVERAL_ROWS)
+        if once and twice:
+            say(f"  {one.name}: two at once are {2 * once / twice:.2f} times as fast as one after the other")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
     parser.add_argument("--runs", type=int, default=5, help="rounds (5)")
     parser.add_argument("--scale", type=int, default=1, help="divides all amounts, for a quick look (1)")
-    parser.add_argument("--rows", default=",".join(row[0] for row in ROWS), help="which workloads")
+    parser.add_argument("--rows", help="which workloads (all; those of two at once with several vCPUs)")
     parser.add_argument("--guest", default="cloud", help="a guest in cache/guests (cloud)")
     parser.add_argument("--cpus", type=int, default=1, help="vCPUs (1)")
     parser.add_argument("--only", choices=["rvmm", "qemu"], help="without the other")
     parser.add_argument("--rvmm", default=os.path.join(target, "release", "rvmm"), help="the program")
     options = parser.parse_args()
-    wanted = options.rows.split(",")
-    unknown = set(wanted) - {row[0] for row in ROWS}
+    known = [row[0] for row in ROWS + SEVERAL_ROWS]
+    wanted = options.rows.split(",") if options.rows else known if options.cpus > 1 else known[: len(ROWS)]
+    unknown = set(wanted) - set(known)
     if unknown:
-        sys.exit(f"error: no workload {', '.join(sorted(unknown))}; there are {', '.join(row[0] for row in ROWS)}")
-    rows = [row for row in ROWS if row[0] in wanted]
+        sys.exit(f"error: no workload {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    rows = [row for row in ROWS + SEVERAL_ROWS if row[0] in wanted]
     guest = os.path.join(CACHE, "guests", options.guest)
     needed = [guest, os.path.join(CACHE, "guests", "docker-bench"), options.rvmm]
     for path in needed:
@@ -281,6 +295,8 @@ def main():
             one.close()
     medians = show(found, rows, times, 0, "seconds (median)")
     spent = show(found, rows, times, 1, "processor seconds")
+    if all(row in rows for row in SEVERAL_ROWS):
+        show_gain(found, medians)
     latest = os.path.join(CACHE, "bench", "guest.json")
     with open(latest, "w") as file:
         numbers = {"cpus": options.cpus, "scale": options.scale, "times": times, "memory": memory}
