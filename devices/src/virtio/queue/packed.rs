@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use guest_memory::{GuestMemory, Slice};
-use vm_memory::{AtomicAccess, Bytes};
 
 use super::chain::Chain;
-use super::place::{DESCRIPTOR_BYTES, Descriptor, check_place, descriptor, part, table};
+use super::place::{DESCRIPTOR_BYTES, Descriptor, Part, check_place, descriptor, part, table};
 use super::{QueueError, QueueLayout};
 use crate::virtio::spec::MAX_QUEUE_SIZE;
 
@@ -99,23 +98,13 @@ impl PackedRing {
         })
     }
 
-    fn ring<'a>(&self, memory: &'a GuestMemory) -> Result<Slice<'a>, QueueError> {
+    fn ring<'a>(&self, memory: &'a GuestMemory) -> Result<Part<'a>, QueueError> {
         part(memory, "a descriptor ring", self.descriptors, DESCRIPTOR_BYTES as u64 * u64::from(self.size))
     }
 
-    fn load<T: AtomicAccess>(&self, at: &Slice<'_>, offset: usize, order: Ordering) -> Result<T, QueueError> {
-        let error = QueueError::Place { part: "a packed ring", address: self.descriptors };
-        at.load(offset, order).map_err(|_| error)
-    }
-
-    fn store<T: AtomicAccess>(&self, at: &Slice<'_>, offset: usize, value: T) -> Result<(), QueueError> {
-        let error = QueueError::Place { part: "a packed ring", address: self.descriptors };
-        at.store(value, offset, Ordering::Release).map_err(|_| error)
-    }
-
     /// Does the driver offer what is there? What it wrote before the flags is seen after this.
-    fn is_available(&self, ring: &Slice<'_>, at: Position) -> Result<bool, QueueError> {
-        let flags = u16::from_le(self.load(ring, flags_at(at.entry), Ordering::Acquire)?);
+    fn is_available(&self, ring: &Part<'_>, at: Position) -> Result<bool, QueueError> {
+        let flags = u16::from_le(ring.load(flags_at(at.entry), Ordering::Acquire)?);
         Ok((flags & AVAILABLE != 0) == at.wrap && (flags & USED != 0) != at.wrap)
     }
 
@@ -129,7 +118,8 @@ impl PackedRing {
         let mut chain = Chain::new(memory, 0);
         let mut at = head;
         loop {
-            let Descriptor { gpa, len, tail: [id, flags] } = descriptor(&ring, at.entry).ok_or(broken)?;
+            let Descriptor { gpa, len, tail: [id, flags] } =
+                descriptor(&ring.bytes, at.entry).ok_or(broken)?;
             if flags & INDIRECT != 0 {
                 if flags & NEXT != 0 {
                     return Err(broken);
@@ -172,18 +162,18 @@ impl PackedRing {
             let offset = DESCRIPTOR_BYTES * usize::from(at.entry);
             let used = if at.wrap { AVAILABLE | USED } else { 0 };
             let flags = used | if written != 0 { WRITE } else { 0 };
-            self.store(&ring, offset + 8, written.to_le())?;
-            self.store(&ring, offset + 12, chain.id.to_le())?;
+            ring.store(offset + 8, written.to_le(), Ordering::Release)?;
+            ring.store(offset + 12, chain.id.to_le(), Ordering::Release)?;
             if first.is_none() {
                 first = Some((flags_at(at.entry), flags));
             } else {
-                self.store(&ring, flags_at(at.entry), flags.to_le())?;
+                ring.store(flags_at(at.entry), flags.to_le(), Ordering::Release)?;
             }
             self.used = at.on(chain.slots, self.size);
             self.in_flight = self.in_flight.saturating_sub(chain.slots);
             self.unsignalled = self.unsignalled.saturating_add(chain.slots);
         }
-        first.map_or(Ok(()), |(at, flags)| self.store(&ring, at, flags.to_le()))
+        first.map_or(Ok(()), |(at, flags)| ring.store(at, flags.to_le(), Ordering::Release))
     }
 
     pub(super) fn wants_interrupt(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
@@ -193,7 +183,7 @@ impl PackedRing {
         }
         fence(Ordering::SeqCst);
         let place = part(memory, "a driver event suppression", self.driver, 4)?;
-        let word = u32::from_le(self.load(&place, 0, Ordering::Relaxed)?);
+        let word = u32::from_le(place.load(0, Ordering::Relaxed)?);
         let (event, flags) = (word as u16, (word >> 16) as u16);
         if flags & 3 != EVENT_AT || !self.event_idx {
             return Ok(flags & 3 != EVENT_DISABLE);
@@ -209,10 +199,10 @@ impl PackedRing {
     pub(super) fn enable_notifications(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
         let place = part(memory, "a device event suppression", self.device, 4)?;
         if self.event_idx {
-            self.store(&place, 0, self.next.event().to_le())?;
-            self.store(&place, 2, EVENT_AT.to_le())?;
+            place.store(0, self.next.event().to_le(), Ordering::Release)?;
+            place.store(2, EVENT_AT.to_le(), Ordering::Release)?;
         } else {
-            self.store(&place, 2, EVENT_ENABLE.to_le())?;
+            place.store(2, EVENT_ENABLE.to_le(), Ordering::Release)?;
         }
         // The driver sees the wish before this looks for what it may have added.
         fence(Ordering::SeqCst);
@@ -221,7 +211,7 @@ impl PackedRing {
 
     pub(super) fn disable_notifications(&mut self, memory: &GuestMemory) -> Result<(), QueueError> {
         let place = part(memory, "a device event suppression", self.device, 4)?;
-        self.store(&place, 2, EVENT_DISABLE.to_le())
+        place.store(2, EVENT_DISABLE.to_le(), Ordering::Release)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where rings and tables lie: checked, and reached a piece at a time.
 
+use std::sync::atomic::Ordering;
+
 use guest_memory::{GuestMemory, Slice};
-use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileMemory};
+use vm_memory::{AtomicAccess, Bytes, GuestAddress, GuestMemoryBackend, VolatileMemory};
 
 use super::QueueError;
 use crate::virtio::spec::MAX_QUEUE_SIZE;
@@ -20,15 +22,37 @@ pub(super) struct Descriptor {
 }
 
 /// A part of a ring, which lies in one region.
+pub(super) struct Part<'a> {
+    pub(super) bytes: Slice<'a>,
+    error: QueueError,
+}
+
+impl Part<'_> {
+    pub(super) fn load<T: AtomicAccess>(&self, at: usize, order: Ordering) -> Result<T, QueueError> {
+        self.bytes.load(at, order).map_err(|_| self.error)
+    }
+
+    pub(super) fn store<T: AtomicAccess>(
+        &self,
+        at: usize,
+        value: T,
+        order: Ordering,
+    ) -> Result<(), QueueError> {
+        self.bytes.store(value, at, order).map_err(|_| self.error)
+    }
+}
+
+/// The part called `name`: `len` bytes at `address`.
 pub(super) fn part<'a>(
     memory: &'a GuestMemory,
-    part: &'static str,
+    name: &'static str,
     address: u64,
     len: u64,
-) -> Result<Slice<'a>, QueueError> {
-    let error = QueueError::Place { part, address };
+) -> Result<Part<'a>, QueueError> {
+    let error = QueueError::Place { part: name, address };
     let len = usize::try_from(len).map_err(|_| error)?;
-    memory.get_slice(GuestAddress(address), len).map_err(|_| error)
+    let bytes = memory.get_slice(GuestAddress(address), len).map_err(|_| error)?;
+    Ok(Part { bytes, error })
 }
 
 /// Is `len` bytes at `address` in memory, and aligned?
@@ -57,7 +81,7 @@ pub(super) fn table(
     let Some(entries) = entries.filter(|_| len.is_multiple_of(DESCRIPTOR_BYTES as u32)) else {
         return Ok(None);
     };
-    Ok(Some((part(memory, "an indirect table", gpa, u64::from(len))?, entries)))
+    Ok(Some((part(memory, "an indirect table", gpa, u64::from(len))?.bytes, entries)))
 }
 
 /// Descriptor `index` of a table; `None` beyond its end.

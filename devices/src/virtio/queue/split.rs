@@ -4,11 +4,10 @@ use std::num::Wrapping;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use guest_memory::{GuestMemory, Slice};
-use vm_memory::{AtomicAccess, Bytes};
+use guest_memory::GuestMemory;
 
 use super::chain::Chain;
-use super::place::{Descriptor, check_place, descriptor, part, table};
+use super::place::{DESCRIPTOR_BYTES, Descriptor, Part, check_place, descriptor, part, table};
 use super::{QueueError, QueueLayout};
 use crate::virtio::spec::MAX_QUEUE_SIZE;
 
@@ -48,7 +47,7 @@ impl SplitRing {
             return Err(QueueError::Size(size));
         }
         let entries = u64::from(size);
-        check_place(memory, "a descriptor table", descriptors, 16 * entries, 16)?;
+        check_place(memory, "a descriptor table", descriptors, DESCRIPTOR_BYTES as u64 * entries, 16)?;
         check_place(memory, "an available ring", driver, 6 + 2 * entries, 2)?;
         check_place(memory, "a used ring", device, 6 + 8 * entries, 4)?;
         let zero = Wrapping(0);
@@ -56,34 +55,18 @@ impl SplitRing {
     }
 
     /// The ring that the driver writes: flags, index, an entry for each of the queue's, and the used event.
-    fn available<'a>(&self, memory: &'a GuestMemory) -> Result<Slice<'a>, QueueError> {
+    fn available<'a>(&self, memory: &'a GuestMemory) -> Result<Part<'a>, QueueError> {
         part(memory, "an available ring", self.driver, 6 + 2 * u64::from(self.size))
     }
 
     /// The ring that the device writes: flags, index, entries, and the available event.
-    fn used<'a>(&self, memory: &'a GuestMemory) -> Result<Slice<'a>, QueueError> {
+    fn used<'a>(&self, memory: &'a GuestMemory) -> Result<Part<'a>, QueueError> {
         part(memory, "a used ring", self.device, 6 + 8 * u64::from(self.size))
     }
 
-    fn load<T: AtomicAccess>(&self, ring: &Slice<'_>, at: usize, order: Ordering) -> Result<T, QueueError> {
-        let error = QueueError::Place { part: "an available ring", address: self.driver };
-        ring.load(at, order).map_err(|_| error)
-    }
-
-    fn store<T: AtomicAccess>(
-        &self,
-        ring: &Slice<'_>,
-        at: usize,
-        value: T,
-        order: Ordering,
-    ) -> Result<(), QueueError> {
-        let error = QueueError::Place { part: "a used ring", address: self.device };
-        ring.store(value, at, order).map_err(|_| error)
-    }
-
     /// Chains that wait; what the driver wrote about them is seen after this.
-    fn waiting(&self, available: &Slice<'_>) -> Result<Wrapping<u16>, QueueError> {
-        let index: u16 = self.load(available, 2, Ordering::Acquire)?;
+    fn waiting(&self, available: &Part<'_>) -> Result<Wrapping<u16>, QueueError> {
+        let index: u16 = available.load(2, Ordering::Acquire)?;
         let waiting = Wrapping(u16::from_le(index)) - self.taken;
         if waiting.0 <= self.size { Ok(waiting) } else { Err(QueueError::AvailableIndex) }
     }
@@ -98,7 +81,7 @@ impl SplitRing {
             return Err(QueueError::InFlight);
         }
         let entry = usize::from(self.taken.0 % self.size);
-        let head = u16::from_le(self.load(&available, 4 + 2 * entry, Ordering::Relaxed)?);
+        let head = u16::from_le(available.load(4 + 2 * entry, Ordering::Relaxed)?);
         self.taken += 1;
         self.follow(memory, head).map(Some)
     }
@@ -107,7 +90,8 @@ impl SplitRing {
     fn follow(&self, memory: &Arc<GuestMemory>, head: u16) -> Result<Chain, QueueError> {
         let broken = QueueError::BrokenChain(head);
         let mut chain = Chain::new(memory, head);
-        let mut within = part(memory, "a descriptor table", self.descriptors, 16 * u64::from(self.size))?;
+        let len = DESCRIPTOR_BYTES as u64 * u64::from(self.size);
+        let mut within = part(memory, "a descriptor table", self.descriptors, len)?.bytes;
         let mut index = head;
         // A chain that is longer than its table goes round in circles.
         let mut left = self.size;
@@ -149,11 +133,11 @@ impl SplitRing {
         let ring = self.used(memory)?;
         for (chain, written) in chains {
             let at = 4 + 8 * usize::from(self.used.0 % self.size);
-            self.store(&ring, at, u32::from(chain.id).to_le(), Ordering::Relaxed)?;
-            self.store(&ring, at + 4, written.to_le(), Ordering::Relaxed)?;
+            ring.store(at, u32::from(chain.id).to_le(), Ordering::Relaxed)?;
+            ring.store(at + 4, written.to_le(), Ordering::Relaxed)?;
             self.used += 1;
         }
-        self.store(&ring, 2, self.used.0.to_le(), Ordering::Release)
+        ring.store(2, self.used.0.to_le(), Ordering::Release)
     }
 
     pub(super) fn wants_interrupt(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
@@ -166,11 +150,11 @@ impl SplitRing {
         fence(Ordering::SeqCst);
         let available = self.available(memory)?;
         if self.event_idx {
-            let event: u16 = self.load(&available, 4 + 2 * usize::from(self.size), Ordering::Relaxed)?;
+            let event: u16 = available.load(4 + 2 * usize::from(self.size), Ordering::Relaxed)?;
             // Section 2.7.7.2: was the event index passed since the last look?
             Ok(new - Wrapping(u16::from_le(event)) - Wrapping(1) < new - old)
         } else {
-            let flags: u16 = self.load(&available, 0, Ordering::Relaxed)?;
+            let flags: u16 = available.load(0, Ordering::Relaxed)?;
             Ok(u16::from_le(flags) & NO_INTERRUPT == 0)
         }
     }
@@ -178,9 +162,9 @@ impl SplitRing {
     pub(super) fn enable_notifications(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
         let ring = self.used(memory)?;
         if self.event_idx {
-            self.store(&ring, 4 + 8 * usize::from(self.size), self.taken.0.to_le(), Ordering::Relaxed)?;
+            ring.store(4 + 8 * usize::from(self.size), self.taken.0.to_le(), Ordering::Relaxed)?;
         } else {
-            self.store(&ring, 0, 0_u16, Ordering::Relaxed)?;
+            ring.store(0, 0_u16, Ordering::Relaxed)?;
         }
         // The driver sees the wish before this looks for what it may have added.
         fence(Ordering::SeqCst);
@@ -192,6 +176,6 @@ impl SplitRing {
             // The event stays behind, so that the driver does not pass it again.
             return Ok(());
         }
-        self.store(&self.used(memory)?, 0, NO_NOTIFY.to_le(), Ordering::Relaxed)
+        self.used(memory)?.store(0, NO_NOTIFY.to_le(), Ordering::Relaxed)
     }
 }
