@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use super::os::{DirReader, Handle};
@@ -46,6 +47,8 @@ pub(super) struct OpenFile {
     /// Tells it from every other one of this server.
     pub(super) serial: u64,
     pub(super) handle: Handle,
+    /// What [`Server::set_ids`](super::Server) was when the file was last known to be no set-user-id program.
+    pub(super) plain: AtomicU64,
     pub(super) _charge: Charge,
 }
 

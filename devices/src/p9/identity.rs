@@ -173,6 +173,25 @@ impl IdMode {
         Ok(handle.stat()?)
     }
 
+    /// Takes from a regular file that is about to be written to the right to run as its owner or group, as a kernel does.
+    /// The caller sees to it as in [`Self::change`].
+    ///
+    /// # Errors
+    /// What the host says.
+    pub(super) fn drop_set_ids(self, handle: &Handle) -> Result<()> {
+        let mut stat = handle.stat()?;
+        self.show(&mut stat, Some(handle));
+        if !gives_rights(stat.mode) {
+            return Ok(());
+        }
+        let group = if stat.mode & 0o010 == 0 { 0 } else { 0o2000 };
+        match self.change(handle, Some(stat.mode & !(0o4000 | group)), None, None) {
+            // Neither the file's owner nor privileged: then the host's kernel does it as well.
+            Err(Errno::EPERM) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Changes owner, group and permissions, those that are given. The caller sees to it that no two of these go on at
     /// once.
     ///
@@ -203,6 +222,12 @@ impl IdMode {
             Self::Mapped => change_mapped(handle, mode, uid, gid),
         }
     }
+}
+
+/// Does it make a program of its owner's or its group's rights? Without the right to execute, set-group-id means another
+/// thing.
+pub(super) fn gives_rights(mode: u32) -> bool {
+    mode & 0o4000 != 0 || mode & 0o2010 == 0o2010
 }
 
 /// Gives a new file to the guest's user, if it is another's; answers whether something was changed.

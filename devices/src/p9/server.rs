@@ -106,6 +106,8 @@ pub struct Server {
     pub(super) next_open: AtomicU64,
     /// Held while a file's mapped owner is read, changed and written.
     pub(super) ownership: Mutex<()>,
+    /// Counts the files that became set-user-id or set-group-id ones: an open file may be one since. Never 0.
+    pub(super) set_ids: AtomicU64,
     flight: Arc<Flight>,
     /// The longest message agreed on; 0 before the first Tversion.
     msize: AtomicU32,
@@ -167,6 +169,7 @@ impl Server {
             memory: Capacity::new(limits.memory),
             next_open: AtomicU64::new(0),
             ownership: Mutex::default(),
+            set_ids: AtomicU64::new(1),
             flight: Arc::default(),
             msize: AtomicU32::new(0),
         };

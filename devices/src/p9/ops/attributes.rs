@@ -1,10 +1,13 @@
 //! Attributes: getattr, setattr, statfs.
 
+use std::sync::atomic::Ordering;
+
 use rustix::fs::{self, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use crate::lock;
 use crate::p9::Server;
 use crate::p9::fid::{Role, State};
+use crate::p9::identity::gives_rights;
 use crate::p9::os::{FileTime, Handle, Stat};
 use crate::p9::wire::spec::{V9FS_MAGIC, file_type, getattr, setattr};
 use crate::p9::wire::{Errno, Reply, Result, SetAttr};
@@ -82,6 +85,9 @@ impl Server {
         if mode.is_some() || uid.is_some() || gid.is_some() {
             let _one_at_a_time = lock(&self.ownership);
             self.ids.change(&handle, mode, uid, gid)?;
+            if mode.is_some_and(gives_rights) {
+                self.set_ids.fetch_add(1, Ordering::Release);
+            }
         }
         if asked(setattr::SIZE) {
             self.resize(&state, &handle, attr.size)?;

@@ -2,11 +2,12 @@
 
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{self, AtFlags, Mode, OFlags};
 
 use crate::p9::fid::{Fid, Role};
-use crate::p9::identity::NewFile;
+use crate::p9::identity::{NewFile, gives_rights};
 use crate::p9::os::{self, Handle, Stat};
 use crate::p9::wire::spec::{PERMISSIONS, file_type};
 use crate::p9::wire::{Errno, OpenFlags, Reply, Result};
@@ -41,12 +42,13 @@ impl Server {
             return Err(Errno::EBADF);
         }
         let host = flags.to_host()?;
+        let plain = if gives_rights(mode) { 0 } else { self.set_ids.load(Ordering::Acquire) };
         let new =
             NewFile { mode: file_type::REGULAR | mode & PERMISSIONS, uid: fid.uid, gid, device: (0, 0) };
         let (node, stat, file) = self.tree.create(&state.node, name, |dir, name| {
             for _ in 0..ATTEMPTS {
                 match self.create_file(dir, name, host, &new) {
-                    Ok((stat, handle)) => return Ok((stat, self.opened(handle)?)),
+                    Ok((stat, handle)) => return Ok((stat, self.opened(handle, plain)?)),
                     Err(Errno::EEXIST) if !flags.exclusive() => {}
                     Err(error) => return Err(error),
                 }

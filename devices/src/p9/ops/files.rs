@@ -15,6 +15,9 @@ use crate::p9::tree::Charge;
 use crate::p9::wire::spec::{READ_REPLY_HEADER_LEN, file_type};
 use crate::p9::wire::{Errno, OpenFlags, Reply, Result};
 
+/// The user who keeps all rights.
+const ROOT: u32 = 0;
+
 impl Server {
     /// Tlopen. Only files and directories; FIFOs, sockets and devices are the guest kernel's own to open.
     pub(in crate::p9) fn lopen(&self, fid: u32, flags: OpenFlags, reply: Reply) -> Result<Reply> {
@@ -74,16 +77,16 @@ impl Server {
         if flags.truncate() {
             fs::ftruncate(&fd, 0)?;
         }
-        self.opened(Handle::of_open(fd))
+        self.opened(Handle::of_open(fd), 0)
     }
 
-    /// A regular file that has been opened.
+    /// A regular file that has been opened. `plain` is 0 if it may be a set-user-id program.
     ///
     /// # Errors
     /// ENFILE if too many are open.
-    pub(super) fn opened(&self, handle: Handle) -> Result<Arc<OpenFile>> {
+    pub(super) fn opened(&self, handle: Handle, plain: u64) -> Result<Arc<OpenFile>> {
         let (serial, _charge) = self.charge_open()?;
-        Ok(Arc::new(OpenFile { serial, handle, _charge }))
+        Ok(Arc::new(OpenFile { serial, handle, plain: plain.into(), _charge }))
     }
 
     /// Tread, straight into the reply's buffers; answers the bytes read.
@@ -127,9 +130,13 @@ impl Server {
         if length > request.remaining() {
             return Err(Errno::EPROTO);
         }
-        let written = match self.fids.get(fid)?.state().role {
+        let fid = self.fids.get(fid)?;
+        let written = match fid.state().role {
             Role::File(file) => {
                 check_offset(offset)?;
+                if fid.uid != ROOT {
+                    self.drop_set_ids(&file)?;
+                }
                 request.write_to(file.fd()?, offset, length)?
             }
             Role::XattrWrite(write) => {
@@ -144,6 +151,18 @@ impl Server {
             Role::Directory(_) | Role::Walked | Role::XattrRead(_) => return Err(Errno::EBADF),
         };
         u32::try_from(written).map_err(|_| Errno::EIO)
+    }
+
+    /// Whoever writes to a set-user-id program, root aside, makes it an ordinary one. No client asks for that: it counts on
+    /// the kernel below, which is none of the guest's or takes the server for root.
+    fn drop_set_ids(&self, file: &OpenFile) -> Result<()> {
+        let now = self.set_ids.load(Ordering::Acquire);
+        if file.plain.load(Ordering::Relaxed) != now {
+            let _one_at_a_time = lock(&self.ownership);
+            self.ids.drop_set_ids(&file.handle)?;
+            file.plain.store(now, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Tfsync: answered when the host has done it.

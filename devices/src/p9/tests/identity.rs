@@ -165,3 +165,48 @@ fn mapped_attributes_of_another_make_count_as_none() {
         assert_eq!(shown(&share, &name), on_host(&share, &name), "{index}");
     }
 }
+
+#[test]
+fn a_write_by_another_than_root_drops_set_ids() {
+    let all = [IdMode::Mapped, IdMode::Passthrough];
+    for ids in all {
+        let share = share(ids);
+        let c = &share.client;
+        share.write("file", "");
+        c.attach_as(60, 0).unwrap();
+        let set = |mode| c.setattr(share.fid("file"), Set { valid: 1, mode, ..Default::default() }).unwrap();
+        let mode = || shown(&share, "file").0 & 0o7777;
+        let opened = |from| {
+            let fid = c.walk_to(from, "file").unwrap();
+            c.open(fid, 1).unwrap();
+            fid
+        };
+        let early = opened(GUEST);
+        c.write(early, 0, "x").unwrap();
+        for (before, after) in
+            [(0o4755, 0o755), (0o6777, 0o777), (0o2771, 0o771), (0o2705, 0o2705), (0o1644, 0o1644)]
+        {
+            set(before);
+            let root = opened(60);
+            c.read(root, 0, 1).unwrap_err();
+            assert_eq!(mode(), before, "opening changes nothing");
+            if own(&share).0 == 0 || ids == IdMode::Mapped {
+                c.write(root, 0, "x").unwrap();
+                assert_eq!(mode(), before, "{ids:?}: root may");
+            }
+            let user = opened(GUEST);
+            c.write(user, 0, "x").unwrap();
+            assert_eq!(mode(), after, "{ids:?}: {before:o}");
+            // A file that was open before it became one.
+            set(before);
+            c.write(early, 0, "x").unwrap();
+            assert_eq!(mode(), after, "{ids:?}: {before:o}, opened earlier");
+        }
+        // One that is made as one.
+        let fid = c.walk_to(GUEST, "").unwrap();
+        c.create(fid, "made", 1, 0o4755).unwrap();
+        assert_eq!(shown(&share, "made").0 & 0o7777, 0o4755);
+        c.write(fid, 0, "x").unwrap();
+        assert_eq!(shown(&share, "made").0 & 0o7777, 0o755, "{ids:?}: made");
+    }
+}
