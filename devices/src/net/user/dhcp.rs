@@ -24,6 +24,15 @@ const LEASE_SECONDS: u32 = 86_400;
 /// DHCP option 26, interface MTU (RFC 2132, section 5.1).
 const OPTION_MTU: u8 = 26;
 
+/// DHCP option 61, client identifier (RFC 2132, section 9.14).
+const OPTION_CLIENT: u8 = 61;
+/// The first option of the kinds that are for local use (RFC 3942).
+const OPTION_LOCAL: u8 = 224;
+/// Where a message's options begin, behind the magic number.
+const OPTIONS: usize = 240;
+/// The shortest message that clients must take, and some insist on (RFC 1542, section 2.1).
+const MIN_MESSAGE: usize = 300;
+
 /// The server.
 pub(super) struct DhcpServer {
     /// The stations in the order of their addresses.
@@ -53,7 +62,9 @@ impl DhcpServer {
 
     /// Answers a message.
     pub(super) fn handle(&mut self, link: &mut Link, packet: &Datagram<'_>, payload: &[u8]) {
-        let Ok(message) = DhcpPacket::new_checked(payload) else { return };
+        let mut message = payload.to_vec();
+        let identifier = take_identifier(&mut message);
+        let Ok(message) = DhcpPacket::new_checked(message.as_slice()) else { return };
         let Ok(request) = DhcpRepr::parse(&message) else { return };
         let Some(station) = MacAddress::of_sender(request.client_hardware_address) else { return };
         let gateway = link.network.gateway;
@@ -72,7 +83,8 @@ impl DhcpServer {
         let wanted = request.requested_ip.unwrap_or(request.client_ip);
         let refused = request.message_type == DhcpMessageType::Request && wanted != address;
         let answer = if refused { DhcpMessageType::Nak } else { answer };
-        reply(link, packet, &request, answer, (!inform && !refused).then_some(address));
+        let identifier = identifier.as_deref();
+        reply(link, packet, (&request, identifier), answer, (!inform && !refused).then_some(address));
         if answer == DhcpMessageType::Ack && !inform {
             link.learn(IpAddr::V4(address), station);
             self.events.guest_address(station, IpAddr::V4(address));
@@ -80,10 +92,31 @@ impl DhcpServer {
     }
 }
 
+/// The client's identifier. In `message` its option becomes one of a local kind: to smoltcp (0.14) it is a MAC address, and
+/// a message with another of that length is none.
+fn take_identifier(message: &mut [u8]) -> Option<Vec<u8>> {
+    let mut place = OPTIONS;
+    loop {
+        match *message.get(place)? {
+            0 => place += 1,
+            u8::MAX => return None,
+            kind => {
+                let length = usize::from(*message.get(place + 1)?);
+                if kind == OPTION_CLIENT {
+                    let identifier = message.get(place + 2..place + 2 + length)?.to_vec();
+                    *message.get_mut(place)? = OPTION_LOCAL;
+                    return Some(identifier);
+                }
+                place += 2 + length;
+            }
+        }
+    }
+}
+
 fn reply(
     link: &mut Link,
     packet: &Datagram<'_>,
-    request: &DhcpRepr<'_>,
+    (request, identifier): (&DhcpRepr<'_>, Option<&[u8]>),
     answer: DhcpMessageType,
     address: Option<Ipv4Addr>,
 ) {
@@ -92,7 +125,10 @@ fn reply(
     let refused = answer == DhcpMessageType::Nak;
     let told = !refused;
     let mtu = link.mtu().to_be_bytes();
-    let options = [DhcpOption { kind: OPTION_MTU, data: &mtu }];
+    // A client that says who it is finds its answers by that (RFC 6842, section 3).
+    let identifier = identifier.map(|data| DhcpOption { kind: OPTION_CLIENT, data });
+    let mtu = told.then_some(DhcpOption { kind: OPTION_MTU, data: &mtu });
+    let options: Vec<_> = identifier.into_iter().chain(mtu).collect();
     let message = DhcpRepr {
         message_type: answer,
         transaction_id: request.transaction_id,
@@ -114,12 +150,13 @@ fn reply(
         lease_duration: address.map(|_| LEASE_SECONDS),
         renew_duration: None,
         rebind_duration: None,
-        additional_options: if told { &options } else { &[] },
+        additional_options: &options,
     };
     let mut bytes = vec![0; message.buffer_len()];
     if message.emit(&mut DhcpPacket::new_unchecked(bytes.as_mut_slice())).is_err() {
         return;
     }
+    bytes.resize(bytes.len().max(MIN_MESSAGE), 0);
     // RFC 2131, section 4.1: to whom has no address yet, the answer goes to the one being assigned, or to all.
     let (to, station) = if refused || request.broadcast {
         (Ipv4Addr::BROADCAST, EthernetAddress::BROADCAST)

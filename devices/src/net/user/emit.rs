@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, Icmpv6DstUnreachable, Icmpv6Packet, Icmpv6Repr,
-    IpProtocol, IpRepr, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, UdpPacket, UdpRepr,
+    Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, Icmpv4TimeExceeded, Icmpv6DstUnreachable, Icmpv6Packet,
+    Icmpv6Repr, Icmpv6TimeExceeded, IpProtocol, IpRepr, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr,
+    UdpPacket, UdpRepr,
 };
 
 use super::packet::{Datagram, Ends};
@@ -93,6 +94,27 @@ pub(super) enum Unreachable {
     Protocol,
 }
 
+impl Unreachable {
+    fn v4(self) -> Icmpv4DstUnreachable {
+        match self {
+            Self::Port => Icmpv4DstUnreachable::PortUnreachable,
+            Self::Host => Icmpv4DstUnreachable::HostUnreachable,
+            Self::Network => Icmpv4DstUnreachable::NetUnreachable,
+            Self::Prohibited => Icmpv4DstUnreachable::CommProhibited,
+            Self::Protocol => Icmpv4DstUnreachable::ProtoUnreachable,
+        }
+    }
+
+    fn v6(self) -> Icmpv6DstUnreachable {
+        match self {
+            Self::Port => Icmpv6DstUnreachable::PortUnreachable,
+            Self::Host => Icmpv6DstUnreachable::AddrUnreachable,
+            Self::Network => Icmpv6DstUnreachable::NoRoute,
+            Self::Prohibited | Self::Protocol => Icmpv6DstUnreachable::AdminProhibit,
+        }
+    }
+}
+
 /// The ICMP error for `packet`, in its destination's name. None for errors, and none for what went to many.
 pub(super) fn unreachable(packet: &Datagram<'_>, why: Unreachable) -> Option<Vec<u8>> {
     let quote = packet.payload.get(..packet.payload.len().min(ICMP_QUOTE_BYTES))?;
@@ -103,13 +125,7 @@ pub(super) fn unreachable(packet: &Datagram<'_>, why: Unreachable) -> Option<Vec
             if header.dst_addr.is_multicast() || header.dst_addr.is_broadcast() {
                 return None;
             }
-            let reason = match why {
-                Unreachable::Port => Icmpv4DstUnreachable::PortUnreachable,
-                Unreachable::Host => Icmpv4DstUnreachable::HostUnreachable,
-                Unreachable::Network => Icmpv4DstUnreachable::NetUnreachable,
-                Unreachable::Prohibited => Icmpv4DstUnreachable::CommProhibited,
-                Unreachable::Protocol => Icmpv4DstUnreachable::ProtoUnreachable,
-            };
+            let reason = why.v4();
             let ip = Ipv4Repr {
                 src_addr: header.dst_addr,
                 dst_addr: header.src_addr,
@@ -125,12 +141,7 @@ pub(super) fn unreachable(packet: &Datagram<'_>, why: Unreachable) -> Option<Vec
             if header.dst_addr.is_multicast() || header.src_addr.is_unspecified() {
                 return None;
             }
-            let reason = match why {
-                Unreachable::Port => Icmpv6DstUnreachable::PortUnreachable,
-                Unreachable::Host => Icmpv6DstUnreachable::AddrUnreachable,
-                Unreachable::Network => Icmpv6DstUnreachable::NoRoute,
-                Unreachable::Prohibited | Unreachable::Protocol => Icmpv6DstUnreachable::AdminProhibit,
-            };
+            let reason = why.v6();
             let ip = Ipv6Repr {
                 src_addr: header.dst_addr,
                 dst_addr: header.src_addr,
@@ -144,8 +155,31 @@ pub(super) fn unreachable(packet: &Datagram<'_>, why: Unreachable) -> Option<Vec
     }
 }
 
+/// The ICMP error for `packet`, whose time to live ended at the router `router` (RFC 1812, section 5.3.1).
+pub(super) fn time_exceeded(packet: &Datagram<'_>, router: IpAddr) -> Option<Vec<u8>> {
+    let data = packet.payload.get(..packet.payload.len().min(ICMP_QUOTE_BYTES))?;
+    let (hop_limit, payload_len) = (64, 0);
+    match router {
+        IpAddr::V4(src_addr) => {
+            let packet = Ipv4Packet::new_checked(packet.whole).ok()?;
+            let header = Ipv4Repr::parse(&packet, &ChecksumCapabilities::ignored()).ok()?;
+            let (dst_addr, next_header) = (header.src_addr, IpProtocol::Icmp);
+            let ip = Ipv4Repr { src_addr, dst_addr, next_header, payload_len, hop_limit };
+            icmp_v4(&ip, &Icmpv4Repr::TimeExceeded { reason: Icmpv4TimeExceeded::TtlExpired, header, data })
+        }
+        IpAddr::V6(src_addr) => {
+            let packet = Ipv6Packet::new_checked(packet.whole).ok()?;
+            let header = Ipv6Repr::parse(&packet).ok()?;
+            let (dst_addr, next_header) = (header.src_addr, IpProtocol::Icmpv6);
+            let ip = Ipv6Repr { src_addr, dst_addr, next_header, payload_len, hop_limit };
+            let reason = Icmpv6TimeExceeded::HopLimitExceeded;
+            icmp_v6(&ip, &Icmpv6Repr::TimeExceeded { reason, header, data }, &[])
+        }
+    }
+}
+
 /// The ICMP error for a UDP datagram that is not at hand any more: its addresses and ports are quoted.
-pub(super) fn udp_port_unreachable(ends: Ends) -> Option<Vec<u8>> {
+pub(super) fn udp_unreachable(ends: Ends, why: Unreachable) -> Option<Vec<u8>> {
     let mut quote = [0; 8];
     let lengths = quote.len() as u16;
     for (field, value) in quote.chunks_mut(2).zip([ends.guest.port(), ends.remote.port(), lengths, 0]) {
@@ -158,7 +192,7 @@ pub(super) fn udp_port_unreachable(ends: Ends) -> Option<Vec<u8>> {
             let header = Ipv4Repr { src_addr: guest, dst_addr: remote, next_header, payload_len, hop_limit };
             let next_header = IpProtocol::Icmp;
             let ip = Ipv4Repr { src_addr: remote, dst_addr: guest, next_header, payload_len, hop_limit };
-            let reason = Icmpv4DstUnreachable::PortUnreachable;
+            let reason = why.v4();
             icmp_v4(&ip, &Icmpv4Repr::DstUnreachable { reason, header, data: &quote })
         }
         (IpAddr::V6(guest), IpAddr::V6(remote)) => {
@@ -166,7 +200,7 @@ pub(super) fn udp_port_unreachable(ends: Ends) -> Option<Vec<u8>> {
             let header = Ipv6Repr { src_addr: guest, dst_addr: remote, next_header, payload_len, hop_limit };
             let next_header = IpProtocol::Icmpv6;
             let ip = Ipv6Repr { src_addr: remote, dst_addr: guest, next_header, payload_len, hop_limit };
-            let reason = Icmpv6DstUnreachable::PortUnreachable;
+            let reason = why.v6();
             icmp_v6(&ip, &Icmpv6Repr::DstUnreachable { reason, header, data: &quote }, &[])
         }
         _ => None,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol};
+use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol};
 
 use super::emit::{self, ETHERNET_BYTES, Unreachable};
 use super::network::{GATEWAY_MAC, Network};
@@ -91,9 +91,29 @@ impl Link {
         }
     }
 
-    /// Tells the sender of `packet` that it did not arrive.
+    /// Tells the sender of `packet` that it did not arrive, unless it was meant for many (RFC 1122, section 3.2.2).
     pub(super) fn send_unreachable(&mut self, packet: &Datagram<'_>, why: Unreachable) {
+        if self.network.is_for_all(packet.destination) {
+            return;
+        }
         if let Some(frame) = emit::unreachable(packet, why) {
+            self.send_ip(packet.from.into(), frame);
+        }
+    }
+
+    /// Tells the sender of `packet`, which would have gone out of the network, that it had come far enough.
+    pub(super) fn send_time_exceeded(&mut self, packet: &Datagram<'_>) {
+        let echo = match packet.protocol {
+            IpProtocol::Icmp => Some(8),
+            IpProtocol::Icmpv6 => Some(128),
+            _ => None,
+        };
+        // There are no errors about errors (RFC 1122, section 3.2.2).
+        if echo.is_some() && packet.payload.first().copied() != echo {
+            return;
+        }
+        let router = self.network.gateway_for(packet.source, 0).ip();
+        if let Some(frame) = emit::time_exceeded(packet, router) {
             self.send_ip(packet.from.into(), frame);
         }
     }

@@ -177,6 +177,12 @@ impl UserNet {
 
     fn datagram(&mut self, packet: &Datagram<'_>) {
         let (link, sockets, now) = (&mut self.link, &self.sockets, self.now);
+        if packet.hop_limit() <= 1
+            && matches!(link.network.route(packet.destination), Destination::Outside(_))
+        {
+            link.send_time_exceeded(packet);
+            return;
+        }
         match packet.protocol {
             IpProtocol::Tcp => {
                 let resolver = &mut self.resolver;
@@ -227,7 +233,8 @@ impl UserNet {
         let Ok(message) = Icmpv6Packet::new_checked(packet.payload) else { return };
         let checksums = ChecksumCapabilities::default();
         match Icmpv6Repr::parse(&source, &destination, &message, &checksums) {
-            Ok(Icmpv6Repr::Ndisc(message)) => {
+            // With another hop limit it may come from elsewhere (RFC 4861, section 7.1).
+            Ok(Icmpv6Repr::Ndisc(message)) if packet.hop_limit() == 255 => {
                 self.router.handle(&mut self.link, packet, &message, self.now);
             }
             Ok(Icmpv6Repr::EchoRequest { ident, seq_no, data })

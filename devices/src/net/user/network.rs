@@ -89,6 +89,12 @@ impl Network {
         }
     }
 
+    /// Whether `address` is that of the network itself or of all stations in it: of no host.
+    pub(super) fn is_for_all(&self, address: IpAddr) -> bool {
+        let IpAddr::V4(address) = address else { return false };
+        address == self.subnet.network().address() || Some(address) == self.subnet.broadcast()
+    }
+
     fn gateway(&self, loopback: IpAddr) -> Destination {
         if self.host { Destination::Gateway(loopback) } else { Destination::ClosedGateway }
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, Ipv6Repr};
 
+use super::network::GATEWAY_MAC;
 use crate::net::MacAddress;
 
 /// Extension headers looked behind before a packet is given up.
@@ -20,9 +21,14 @@ pub(super) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Takes a frame apart; `None` when it is none, or for none of ours.
+    /// Takes a frame apart; `None` when it is none, or for another station: a bridge in the guest lets us see those it
+    /// looks for.
     pub(super) fn parse(frame: &'a [u8]) -> Option<Self> {
         let frame = EthernetFrame::new_checked(frame).ok()?;
+        let to = frame.dst_addr();
+        if to.is_unicast() && to.0 != GATEWAY_MAC {
+            return None;
+        }
         let from = MacAddress::of_sender(frame.src_addr())?;
         Some(Self { from, protocol: frame.ethertype(), payload: frame.payload() })
     }
@@ -146,6 +152,12 @@ pub(super) struct Ends {
 }
 
 impl Datagram<'_> {
+    /// How many routers it may yet pass, this one included.
+    pub(super) fn hop_limit(&self) -> u8 {
+        let place = if self.source.is_ipv4() { 8 } else { 7 };
+        self.whole.get(place).copied().unwrap_or_default()
+    }
+
     /// The ends of a packet with these ports.
     pub(super) fn ends(&self, source_port: u16, destination_port: u16) -> Ends {
         Ends {

@@ -10,10 +10,13 @@ use super::packet::{Fragment, FragmentKey};
 
 /// Datagrams waiting for their rest at a time.
 const MAX_DATAGRAMS: usize = 16;
-/// Pieces of one datagram.
-const MAX_PIECES: usize = 64;
-/// The largest payload in bytes.
-const MAX_BYTES: usize = 65_535 - 40;
+/// Pieces of one datagram: as many as the largest has on a link of 576 bytes, with some to spare.
+const MAX_PIECES: usize = 128;
+
+/// The largest payload in bytes. What it comes out as, a datagram in one piece, has an IP header in front.
+fn max_bytes(key: &FragmentKey) -> usize {
+    65_535 - if key.source.is_ipv4() { 20 } else { 40 }
+}
 /// How long a datagram waits for its rest.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -66,7 +69,7 @@ impl Partial {
     /// `None` when the piece contradicts the others.
     fn add(&mut self, fragment: &Fragment<'_>) -> Option<()> {
         let (start, end) = (fragment.offset, fragment.offset.checked_add(fragment.payload.len())?);
-        if end > MAX_BYTES || self.pieces.len() >= MAX_PIECES {
+        if end > max_bytes(&fragment.key) || self.pieces.len() >= MAX_PIECES {
             return None;
         }
         // All pieces but the last are whole multiples of 8 bytes, and of some length.

@@ -269,12 +269,20 @@ fn read(link: &mut Link, flow: &Flow, scratch: &mut [u8]) -> bool {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The answer to an earlier datagram: nobody is there.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                if let Some(frame) = emit::udp_port_unreachable(flow.ends) {
-                    link.send_ip(link.station(flow.ends.guest.ip()).into(), frame);
-                }
+                tell(link, flow.ends, Unreachable::Port);
             }
-            Err(_) => return false,
+            Err(error) if is_unreachable(&error) => tell(link, flow.ends, Unreachable::Host),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            // Errors about earlier datagrams are taken off by reading them; what came since is behind them.
+            Err(_) => {}
         }
     }
     true
+}
+
+/// Tells the guest that a datagram, which is not at hand any more, did not arrive.
+fn tell(link: &mut Link, ends: Ends, why: Unreachable) {
+    if let Some(frame) = emit::udp_unreachable(ends, why) {
+        link.send_ip(link.station(ends.guest.ip()).into(), frame);
+    }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use smoltcp::socket::tcp::{RecvError, State};
 use smoltcp::time::Instant as Timestamp;
-use smoltcp::wire::TcpPacket;
+use smoltcp::wire::{TcpPacket, TcpSeqNumber};
 
 use super::segment::{self, Syn};
 use super::stack::Stack;
@@ -105,6 +105,8 @@ pub(super) struct Flow {
     /// Where else to connect to should the first refuse.
     pub(super) alternative: Option<SocketAddr>,
     stage: Stage,
+    /// The number of the guest's SYN, where the guest opened it.
+    opened_by: Option<TcpSeqNumber>,
     stack: Stack,
     /// The guest's station.
     station: MacAddress,
@@ -116,6 +118,8 @@ pub(super) struct Flow {
     guest_finished: bool,
     /// The host's peer has said all.
     host_finished: bool,
+    /// The stack had nothing to say since the guest last did: its end, too, is acknowledged.
+    said_all: bool,
     /// When something last moved.
     active: Instant,
     /// Since when an answer of the guest's is waited for.
@@ -166,11 +170,16 @@ impl Flow {
         mss: u16,
         now: Instant,
     ) -> Self {
+        let opened_by = match &stage {
+            Stage::Connecting(syn) => Some(syn.number),
+            Stage::Open => None,
+        };
         Self {
             ends,
             stream,
             alternative,
             stage,
+            opened_by,
             stack,
             station,
             mss,
@@ -178,6 +187,7 @@ impl Flow {
             writable: true,
             guest_finished: false,
             host_finished: false,
+            said_all: false,
             active: now,
             probed: None,
             unacknowledged: 0,
@@ -212,6 +222,12 @@ impl Flow {
         }
     }
 
+    /// Whether the guest, which opens a connection with a SYN of this number, knows nothing of this one: it has lost it, or
+    /// given it up. A stack would not answer, and the guest wait in vain until the flow ends.
+    pub(super) fn is_forgotten(&mut self, syn: TcpSeqNumber) -> bool {
+        self.opened_by != Some(syn) && self.stack.socket().state() != State::SynSent
+    }
+
     /// Whether there is room for what `segment`, of the guest's, carries.
     pub(super) fn has_room(&self, segment: &TcpPacket<&[u8]>) -> bool {
         self.stack.has_room(segment)
@@ -224,6 +240,7 @@ impl Flow {
             return None;
         }
         self.active = now;
+        self.said_all = false;
         if self.probed.take().is_some() {
             self.stack.socket().set_keep_alive(None);
         }
@@ -282,7 +299,7 @@ impl Flow {
                 self.stream.abort();
                 Fate::Over
             }
-            State::TimeWait if self.guest_finished => Fate::Over,
+            State::TimeWait if self.guest_finished && self.said_all => Fate::Over,
             _ => Fate::Lives,
         }
     }
@@ -349,7 +366,9 @@ impl Flow {
         if self.may_wait(now) {
             return None;
         }
-        let length = self.stack.give(frame.get_mut(ETHERNET_BYTES..)?, timestamp)?;
+        let length = self.stack.give(frame.get_mut(ETHERNET_BYTES..)?, timestamp);
+        self.said_all = length.is_none();
+        let length = length?;
         self.unacknowledged = 0;
         let bytes = ETHERNET_BYTES + length;
         let frame = frame.get_mut(..bytes)?;

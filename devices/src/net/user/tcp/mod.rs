@@ -100,6 +100,15 @@ impl TcpFlows {
             return;
         }
         let timestamp = self.timestamp(now);
+        let opens = segment.syn() && !segment.ack() && !segment.rst();
+        if opens
+            && let Some(index) = self.by_ends.get(&ends).copied()
+            && let Some(flow) = self.flows.get_mut(index)
+            && flow.is_forgotten(segment.seq_number())
+        {
+            flow.stream.abort();
+            self.remove(sockets, index);
+        }
         if let Some(index) = self.by_ends.get(&ends).copied() {
             let large = segment::takes_large(self.offloads, packet.destination);
             let Some(flow) = self.flows.get_mut(index) else { return };
@@ -121,7 +130,7 @@ impl TcpFlows {
                 link.send_ip(packet.from.into(), frame);
             }
             self.set_busy(index);
-        } else if segment.syn() && !segment.ack() && !segment.rst() {
+        } else if opens {
             link.learn(packet.source, packet.from);
             if let Err(refusal) = self.open(link, sockets, dns, packet, ends, now) {
                 refuse(link, packet, &segment, refusal);

@@ -25,6 +25,8 @@ pub(super) struct Syn {
     pub(super) datagram: Vec<u8>,
     /// The size the guest named, in bytes.
     pub(super) mss: u16,
+    /// Its sequence number.
+    pub(super) number: TcpSeqNumber,
 }
 
 impl Syn {
@@ -33,6 +35,8 @@ impl Syn {
         let mut datagram = packet.whole.to_vec();
         let header_bytes = packet.whole.len() - packet.payload.len();
         let mut mss = DEFAULT_MSS;
+        let number =
+            TcpPacket::new_checked(packet.payload).map_or_else(|_| TcpSeqNumber(0), |tcp| tcp.seq_number());
         if let Some(place) = mss_option(packet.payload)
             && let Some(field) = datagram.get_mut(header_bytes + place..header_bytes + place + 2)
         {
@@ -42,7 +46,7 @@ impl Syn {
                 field.copy_from_slice(&LARGE_MSS.to_be_bytes());
             }
         }
-        Self { datagram, mss }
+        Self { datagram, mss, number }
     }
 }
 

@@ -64,6 +64,8 @@ impl HostStream {
 fn set_options(stream: &TcpStream) {
     // Segments are the guest's to make up; ours go out as they come.
     let _ = stream.set_nodelay(true);
+    // Urgent bytes stay where they are in the stream: the guest's connection has no other place for them.
+    let _ = rustix::net::sockopt::set_socket_oobinline(stream, true);
     // A peer that is gone without a word is noticed.
     let _ = rustix::net::sockopt::set_socket_keepalive(stream, true);
 }

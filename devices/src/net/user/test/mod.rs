@@ -2,5 +2,6 @@
 
 mod datagrams;
 mod guest;
+mod rules;
 mod streams;
 mod wire;

@@ -19,15 +19,15 @@ use crate::net::{
 };
 
 /// A back end to which single frames are given.
-struct Bench {
-    net: UserNet,
+pub(super) struct Bench {
+    pub(super) net: UserNet,
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
 }
 
 impl Bench {
-    fn new(offloads: Offloads) -> Self {
+    pub(super) fn new(offloads: Offloads) -> Self {
         let mut options = UserOptions::new(mac(), Arc::new(()));
         options.resolv_conf = "/nonexistent/resolv.conf".into();
         let mut net = UserNet::new(&UserConfig::default(), options).unwrap();
@@ -37,17 +37,17 @@ impl Bench {
         Self { net, poll, events: Events::with_capacity(64), buffer: vec![0; MAX_FRAME_BYTES] }
     }
 
-    fn send(&mut self, frame: &[u8], header: FrameHeader) {
+    pub(super) fn send(&mut self, frame: &[u8], header: FrameHeader) {
         assert_eq!(self.net.send(frame, &header), Sent::Done);
     }
 
     /// The next frame, waited for.
     #[track_caller]
-    fn next(&mut self) -> (Vec<u8>, Received) {
+    pub(super) fn next(&mut self) -> (Vec<u8>, Received) {
         self.next_within(Duration::from_secs(10)).expect("no frame came")
     }
 
-    fn next_within(&mut self, time: Duration) -> Option<(Vec<u8>, Received)> {
+    pub(super) fn next_within(&mut self, time: Duration) -> Option<(Vec<u8>, Received)> {
         let begin = Instant::now();
         while begin.elapsed() < time {
             self.poll.poll(&mut self.events, Some(Duration::from_millis(1))).unwrap();
@@ -63,12 +63,12 @@ impl Bench {
     }
 
     #[track_caller]
-    fn silent(&mut self) {
+    pub(super) fn silent(&mut self) {
         assert_eq!(self.next_within(Duration::from_millis(30)), None);
     }
 }
 
-fn ethernet(protocol: EthernetProtocol, mut frame: Vec<u8>) -> Vec<u8> {
+pub(super) fn ethernet(protocol: EthernetProtocol, mut frame: Vec<u8>) -> Vec<u8> {
     let mut header = EthernetFrame::new_unchecked(frame.as_mut_slice());
     header.set_src_addr(mac().into());
     header.set_dst_addr(EthernetAddress([0x52, 0x55, 10, 0, 2, 2]));
@@ -76,25 +76,25 @@ fn ethernet(protocol: EthernetProtocol, mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-fn ip_frame(frame: Vec<u8>) -> Vec<u8> {
+pub(super) fn ip_frame(frame: Vec<u8>) -> Vec<u8> {
     let protocol =
         if frame[ETHERNET_BYTES] >> 4 == 4 { EthernetProtocol::Ipv4 } else { EthernetProtocol::Ipv6 };
     ethernet(protocol, frame)
 }
 
 /// A TCP segment of the guest's.
-struct Segment<'a> {
-    to: IpAddr,
-    port: u16,
-    control: TcpControl,
-    sequence: i32,
-    acknowledged: Option<i32>,
-    mss: Option<u16>,
-    payload: &'a [u8],
+pub(super) struct Segment<'a> {
+    pub(super) to: IpAddr,
+    pub(super) port: u16,
+    pub(super) control: TcpControl,
+    pub(super) sequence: i32,
+    pub(super) acknowledged: Option<i32>,
+    pub(super) mss: Option<u16>,
+    pub(super) payload: &'a [u8],
 }
 
 impl Segment<'_> {
-    fn frame(&self) -> Vec<u8> {
+    pub(super) fn frame(&self) -> Vec<u8> {
         let from: IpAddr = match self.to {
             IpAddr::V4(_) => GUEST.into(),
             IpAddr::V6(_) => GUEST_V6.into(),
@@ -127,7 +127,7 @@ impl Segment<'_> {
 const GUEST_V6: Ipv6Addr = Ipv6Addr::new(0xfd72, 0x766d, 0x6d00, 0, 0x50, 0, 0, 0x15);
 const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd72, 0x766d, 0x6d00, 0, 0, 0, 0, 2);
 
-fn syn(to: impl Into<IpAddr>, port: u16) -> Segment<'static> {
+pub(super) fn syn(to: impl Into<IpAddr>, port: u16) -> Segment<'static> {
     Segment {
         to: to.into(),
         port,
@@ -140,7 +140,7 @@ fn syn(to: impl Into<IpAddr>, port: u16) -> Segment<'static> {
 }
 
 /// The TCP segment in a frame.
-fn tcp(frame: &[u8]) -> TcpPacket<&[u8]> {
+pub(super) fn tcp(frame: &[u8]) -> TcpPacket<&[u8]> {
     let ip = if frame[ETHERNET_BYTES] >> 4 == 4 { 20 } else { 40 };
     TcpPacket::new_checked(&frame[ETHERNET_BYTES + ip..]).unwrap()
 }
@@ -291,7 +291,7 @@ fn damaged_segments_are_dropped_unless_the_checksum_is_ours_to_finish() {
 }
 
 /// Opens a connection by hand; what the other side sends next comes back, with the host's end.
-fn handshake(bench: &mut Bench, to: IpAddr, mss: Option<u16>) -> (std::net::TcpStream, i32) {
+pub(super) fn handshake(bench: &mut Bench, to: IpAddr, mss: Option<u16>) -> (std::net::TcpStream, i32) {
     let bind: IpAddr = if to.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     let listener = std::net::TcpListener::bind((bind, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -487,8 +487,8 @@ proptest! {
                 None => prop_assert!(false, "a malformed piece"),
             }
         }
-        // 64 pieces are the most that are kept.
-        if pieces.len() <= 64 {
+        // 128 pieces are the most that are kept.
+        if pieces.len() <= 128 {
             let whole = whole.expect("all pieces are there");
             let Some(Ip::Whole(packet)) = parse_ip(mac(), &whole, false) else { panic!("no datagram") };
             let datagram = UdpPacket::new_checked(packet.payload).unwrap();
