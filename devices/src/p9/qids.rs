@@ -73,10 +73,15 @@ fn kind(file_type: u32) -> u8 {
     }
 }
 
-/// Changes when a file's content does, as far as the time of modification tells; never 0.
+/// Tells a file from an earlier one of the same inode number, where the host notes when files were made. Never 0, which
+/// would keep Linux from caching.
+///
+/// It does not change with a file's content, as the protocol has it: a Linux client that caches (`cache=loose`) and looks a
+/// name up again takes another version for another file. It would have two, one of them with what has not been written yet.
 fn version(stat: &Stat) -> u32 {
+    let made = stat.btime.unwrap_or_default();
     let nanoseconds =
-        stat.mtime.seconds.cast_unsigned().wrapping_mul(1_000_000_000) + u64::from(stat.mtime.nanoseconds);
-    let mixed = (nanoseconds ^ stat.size.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        made.seconds.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(u64::from(made.nanoseconds));
+    let mixed = nanoseconds.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed >> 32) as u32).max(1)
 }
