@@ -39,7 +39,7 @@
 //! | `cache=` | the guest keeps | for |
 //! |---|---|---|
 //! | `none` | nothing; no shared writable mmap | files that host and guest write at once |
-//! | `readahead`, `mmap` | pages of open files | the default to recommend: `mmap` lets databases and compilers map files |
+//! | `readahead` (Linux 6.4), `mmap` | pages of open files | the default to recommend: `mmap` lets databases and compilers map files |
 //! | `loose`, `fscache` | data, names and attributes, without asking again | a share that only this guest changes |
 //!
 //! `msize` should be large: this server takes up to 1 MiB, Linux's virtio transport up to 500 KiB
@@ -51,6 +51,23 @@
 //! | FIFO | made (macOS: from 13 on) | an empty file with an attribute |
 //! | socket | made on Linux; `EOPNOTSUPP` on macOS | the same |
 //! | device node | `EPERM` | the same |
+//!
+//! # What a share cannot do
+//! The protocol has no messages for it, or Linux's client (6.1) does not use them, whatever the server:
+//!
+//! * `O_TMPFILE` and fallocate answer `EOPNOTSUPP`; programs and libraries fall back on other ways. Holes are kept, but
+//!   `SEEK_HOLE` finds none, so a copy looks for zeros.
+//! * renameat2 with flags (exchange, not over another) answers `EINVAL`.
+//! * Times that programs set are whole seconds not before 1970 (the client's super block says so); those the host sets are
+//!   exact.
+//! * A file that was only found (`O_PATH`), not opened, and is then removed, cannot be opened any more through /proc.
+//!   Open files stay usable when their name is gone.
+//! * Nobody is told of what the host changes (inotify); who looks again sees it, except with `cache=loose` and `fscache`.
+//! * A write by another user than root takes set-user-id and set-group-id away; the client leaves that to the server. What
+//!   is written through a shared mapping does so as well.
+//!
+//! Beside that the pjdfstest suite finds nothing with [`IdMode::Mapped`] but owners of symlinks on Linux. With
+//! [`IdMode::Passthrough`] there are no device nodes, and with [`IdMode::Squash`] owners do not change.
 
 mod fid;
 mod flight;

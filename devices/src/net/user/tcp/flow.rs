@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use smoltcp::socket::tcp::{RecvError, State};
 use smoltcp::time::Instant as Timestamp;
-use smoltcp::wire::{TcpPacket, TcpSeqNumber};
+use smoltcp::wire::TcpPacket;
 
-use super::segment::{self, Syn};
+use super::segment::{self, Syn, Told};
 use super::stack::Stack;
 use super::stream::HostStream;
 use crate::net::user::emit::ETHERNET_BYTES;
@@ -105,8 +105,6 @@ pub(super) struct Flow {
     /// Where else to connect to should the first refuse.
     pub(super) alternative: Option<SocketAddr>,
     stage: Stage,
-    /// The number of the guest's SYN, where the guest opened it.
-    opened_by: Option<TcpSeqNumber>,
     stack: Stack,
     /// The guest's station.
     station: MacAddress,
@@ -170,16 +168,11 @@ impl Flow {
         mss: u16,
         now: Instant,
     ) -> Self {
-        let opened_by = match &stage {
-            Stage::Connecting(syn) => Some(syn.number),
-            Stage::Open => None,
-        };
         Self {
             ends,
             stream,
             alternative,
             stage,
-            opened_by,
             stack,
             station,
             mss,
@@ -222,10 +215,13 @@ impl Flow {
         }
     }
 
-    /// Whether the guest, which opens a connection with a SYN of this number, knows nothing of this one: it has lost it, or
-    /// given it up. A stack would not answer, and the guest wait in vain until the flow ends.
-    pub(super) fn is_forgotten(&mut self, syn: TcpSeqNumber) -> bool {
-        self.opened_by != Some(syn) && self.stack.socket().state() != State::SynSent
+    /// What the guest was told last, once both ends have agreed on the connection. A guest that opens it again has
+    /// forgotten it, and says so when it is told of it; smoltcp (0.14) would not answer, and the guest try in vain.
+    pub(super) fn stands(&mut self) -> Option<Told> {
+        match self.stack.socket().state() {
+            State::Closed | State::Listen | State::SynSent | State::SynReceived => None,
+            _ => self.stack.told(),
+        }
     }
 
     /// Whether there is room for what `segment`, of the guest's, carries.

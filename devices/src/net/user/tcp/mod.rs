@@ -101,17 +101,15 @@ impl TcpFlows {
         }
         let timestamp = self.timestamp(now);
         let opens = segment.syn() && !segment.ack() && !segment.rst();
-        if opens
-            && let Some(index) = self.by_ends.get(&ends).copied()
-            && let Some(flow) = self.flows.get_mut(index)
-            && flow.is_forgotten(segment.seq_number())
-        {
-            flow.stream.abort();
-            self.remove(sockets, index);
-        }
         if let Some(index) = self.by_ends.get(&ends).copied() {
             let large = segment::takes_large(self.offloads, packet.destination);
             let Some(flow) = self.flows.get_mut(index) else { return };
+            if opens && let Some(told) = flow.stands() {
+                if let Some(frame) = segment::challenge(packet, &segment, told) {
+                    link.send_ip(packet.from.into(), frame);
+                }
+                return;
+            }
             if flow.is_filling() {
                 flow.pump(now);
             }

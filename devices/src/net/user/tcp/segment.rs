@@ -25,8 +25,6 @@ pub(super) struct Syn {
     pub(super) datagram: Vec<u8>,
     /// The size the guest named, in bytes.
     pub(super) mss: u16,
-    /// Its sequence number.
-    pub(super) number: TcpSeqNumber,
 }
 
 impl Syn {
@@ -35,8 +33,6 @@ impl Syn {
         let mut datagram = packet.whole.to_vec();
         let header_bytes = packet.whole.len() - packet.payload.len();
         let mut mss = DEFAULT_MSS;
-        let number =
-            TcpPacket::new_checked(packet.payload).map_or_else(|_| TcpSeqNumber(0), |tcp| tcp.seq_number());
         if let Some(place) = mss_option(packet.payload)
             && let Some(field) = datagram.get_mut(header_bytes + place..header_bytes + place + 2)
         {
@@ -46,7 +42,7 @@ impl Syn {
                 field.copy_from_slice(&LARGE_MSS.to_be_bytes());
             }
         }
-        Self { datagram, mss, number }
+        Self { datagram, mss }
     }
 }
 
@@ -123,13 +119,42 @@ pub(super) fn reset(packet: &Datagram<'_>, segment: &TcpPacket<&[u8]>) -> Option
     } else {
         (TcpSeqNumber(0), Some(segment.seq_number() + segment.segment_len()))
     };
+    answer(packet, segment, TcpControl::Rst, (sequence, acknowledged), 0)
+}
+
+/// What a segment told the guest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// The number of the byte behind it.
+    pub(super) next: TcpSeqNumber,
+    /// The number of the guest's byte that it asked for.
+    pub(super) acknowledged: TcpSeqNumber,
+    /// The window as it stood in it.
+    pub(super) window: u16,
+}
+
+/// The answer to `packet`, a SYN for a connection that stands (RFC 9293, section 3.10.7.4): where the connection is. Who
+/// does not know of it answers with a reset.
+pub(super) fn challenge(packet: &Datagram<'_>, segment: &TcpPacket<&[u8]>, told: Told) -> Option<Vec<u8>> {
+    let numbers = (told.next, Some(told.acknowledged));
+    answer(packet, segment, TcpControl::None, numbers, told.window)
+}
+
+/// A segment without data that answers `packet`.
+fn answer(
+    packet: &Datagram<'_>,
+    segment: &TcpPacket<&[u8]>,
+    control: TcpControl,
+    (seq_number, ack_number): (TcpSeqNumber, Option<TcpSeqNumber>),
+    window_len: u16,
+) -> Option<Vec<u8>> {
     let repr = TcpRepr {
         src_port: segment.dst_port(),
         dst_port: segment.src_port(),
-        control: TcpControl::Rst,
-        seq_number: sequence,
-        ack_number: acknowledged,
-        window_len: 0,
+        control,
+        seq_number,
+        ack_number,
+        window_len,
         window_scale: None,
         max_seg_size: None,
         sack_permitted: false,

@@ -12,6 +12,7 @@ use smoltcp::socket::tcp::{ConnectError, Socket, SocketBuffer};
 use smoltcp::time::Instant as Timestamp;
 use smoltcp::wire::{HardwareAddress, IpCidr, TcpPacket, TcpSeqNumber};
 
+use super::segment::Told;
 use crate::net::user::packet::Ends;
 
 /// The largest IP datagram.
@@ -24,6 +25,7 @@ pub(super) struct Stack {
     handle: SocketHandle,
     capabilities: DeviceCapabilities,
     window: Window,
+    told: Option<Told>,
 }
 
 /// What the guest was told of the room there is for it.
@@ -144,7 +146,7 @@ impl Stack {
         socket.set_ack_delay(None);
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let handle = sockets.add(socket);
-        Self { interface, sockets, handle, capabilities, window: Window::Closed }
+        Self { interface, sockets, handle, capabilities, window: Window::Closed, told: None }
     }
 
     /// The socket.
@@ -175,16 +177,23 @@ impl Stack {
             }
     }
 
-    /// Notes what the guest learns of the window from `datagram`, on its way there.
-    fn note_window(&mut self, datagram: &[u8]) {
-        if matches!(self.window, Window::Told) {
-            return;
-        }
+    /// What the guest was told last.
+    pub(super) fn told(&self) -> Option<Told> {
+        self.told
+    }
+
+    /// Notes what the guest learns from `datagram`, on its way there.
+    fn note(&mut self, datagram: &[u8]) {
         let header_bytes = if datagram.first().is_some_and(|byte| byte >> 4 == 4) { 20 } else { 40 };
         let Some(Ok(segment)) = datagram.get(header_bytes..).map(TcpPacket::new_checked) else { return };
         if segment.rst() || !segment.ack() {
             return;
         }
+        self.told = Some(Told {
+            next: segment.seq_number() + segment.segment_len(),
+            acknowledged: segment.ack_number(),
+            window: segment.window_len(),
+        });
         self.window = if segment.syn() {
             Window::Opening(segment.ack_number() + self.socket().recv_capacity())
         } else {
@@ -203,7 +212,7 @@ impl Stack {
         };
         self.interface.poll_ingress_single(now, &mut port, &mut self.sockets);
         let answer = (!port.answer.is_empty()).then_some(port.answer)?;
-        self.note_window(&answer);
+        self.note(&answer);
         Some(answer)
     }
 
@@ -218,7 +227,7 @@ impl Stack {
         };
         self.interface.poll_egress(now, &mut port, &mut self.sockets);
         let emitted = (port.emitted != 0).then_some(port.emitted)?;
-        self.note_window(room.get(..emitted)?);
+        self.note(room.get(..emitted)?);
         Some(emitted)
     }
 
