@@ -69,14 +69,14 @@ fn handler(vector: usize) -> &'static [u8] {
 
 impl Machine {
     /// A machine about to execute `code`; the state follows from `seed`.
-    pub(crate) fn new(jit: bool, user: bool, seed: u64, code: &[u8]) -> Self {
+    pub(crate) fn new(jit: bool, user: bool, seed: u64, threshold: u32, code: &[u8]) -> Self {
         let memory = PhysicalMemory::new();
         let ram = Arc::new(HostRegion::new(RAM).unwrap());
         memory.map(&ram, 0, 0, RAM, Rights { read: true, write: true, execute: true }).unwrap();
         let options = EngineOptions {
             jit,
             portable: false,
-            threshold: 0,
+            threshold,
             cache_bytes: 1 << 20,
             seed: Some(seed),
             check: None,

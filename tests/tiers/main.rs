@@ -96,8 +96,10 @@ fn run(seed: u64, number: u64, tally: &mut Tally) {
     let code = program(&mut random, CODE_SIZE);
     let user = below(&mut random, 2) == 0;
     let start = random.next_u64();
-    let mut translated = Machine::new(true, user, start, &code);
-    let mut interpreted = Machine::new(false, user, start, &code);
+    // Interpreted a few times, code is translated along the paths that it took.
+    let threshold = (start >> 32) as u32 & 3;
+    let mut translated = Machine::new(true, user, start, threshold, &code);
+    let mut interpreted = Machine::new(false, user, start, threshold, &code);
     let mut undefined = Undefined::default();
     tally.programs += 1;
     for stop in 0..STOPS {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use vm_memory::VolatileMemory;
 
-use super::{Engine, EngineOptions};
-use crate::block::Flow;
+use super::{Engine, EngineOptions, act};
+use crate::block::{Block, Flow, MAX_INSTRUCTIONS, build};
 use crate::cpu::Trap;
 use crate::os::{Left, Translator};
 use crate::{HostRegion, Level, PhysicalMemory, Rights, Segment, SegmentRegister, Sequence, TimeSource};
@@ -374,6 +374,54 @@ impl Machine {
         if trapped && engine.cpu.take_trap().is_some() { None } else { Some(()) }
     }
 
+    /// The blocks of a path that begins here: wherever branches may lead within the page.
+    fn path(&mut self, random: &mut Random) -> Vec<Block> {
+        let Engine { cpu, cache, .. } = &mut self.engine;
+        let start = cpu.rip;
+        let (mut blocks, mut left) = (Vec::new(), MAX_INSTRUCTIONS as u32);
+        while blocks.len() < 12 && cpu.rip >> 12 == start >> 12 {
+            let Ok(built) = build(cpu, &mut |cpu, messages| act(cpu, cache, messages)) else { break };
+            if !built.cacheable || built.block.instructions > left {
+                break;
+            }
+            left -= built.block.instructions;
+            let bytes = &built.block.bytes;
+            let mut decoder = iced_x86::Decoder::with_ip(64, bytes, cpu.rip, iced_x86::DecoderOptions::NONE);
+            let last = decoder.iter().last().expect("a block has instructions");
+            let target = last.near_branch_target();
+            cpu.rip = if target != 0 && random.below(2) == 0 { target } else { last.next_ip() };
+            blocks.push(built.block);
+        }
+        cpu.rip = start;
+        blocks
+    }
+
+    /// As [`Self::step`], for host code of a path from here.
+    fn step_path(&mut self, random: &mut Random, parts: &mut usize) -> Option<()> {
+        if self.engine.boundary().is_some() {
+            return None;
+        }
+        let mode = self.engine.cpu.mode;
+        let blocks = if mode.has(crate::cpu::control::Mode::SINGLE) { Vec::new() } else { self.path(random) };
+        if blocks.is_empty() {
+            return self.step(false);
+        }
+        *parts += blocks.len() - 1;
+        let path: Vec<_> = blocks.iter().collect();
+        let engine = &mut self.engine;
+        let translator = engine.cache.translator.as_mut().unwrap();
+        let code = translator.translate(&path, mode).or_else(|| {
+            translator.clear();
+            translator.translate(&path, mode)
+        });
+        let budget = blocks.iter().map(|block| u64::from(block.instructions)).sum();
+        let (left, executed) = translator.run(&mut engine.cpu, code.unwrap(), budget);
+        engine.cpu.instructions += executed;
+        // Nobody may come back to it: its blocks are not the cache's.
+        translator.drop_block(code.unwrap());
+        if left == Left::Trap && engine.cpu.take_trap().is_some() { None } else { Some(()) }
+    }
+
     pub(super) fn state(&self) -> (Vec<u64>, [u128; 16]) {
         let cpu = &self.engine.cpu;
         let mut words: Vec<u64> = (0..16).map(|number| cpu.gpr(number)).collect();
@@ -424,6 +472,52 @@ fn translated_blocks_do_what_interpreted_ones_do() {
     }
     assert!(undefined < PROGRAMS / 50, "{undefined} programs end with other flags");
     assert!(blocks > 10 * PROGRAMS, "programs end too soon: {blocks} blocks");
+}
+
+#[test]
+fn code_of_paths_does_what_interpreted_blocks_do() {
+    if Translator::new(1 << 20, Level::V2).is_none() {
+        return;
+    }
+    let (mut steps, mut parts, mut undefined) = (0, 0_usize, 0);
+    for program in 0..PROGRAMS {
+        let mut random = Random::new(program ^ 0x1357_9bdf);
+        let mut code = Vec::new();
+        while code.len() < CODE_SIZE - 64 {
+            instruction(&mut random, &mut code);
+        }
+        let seed = random.next();
+        let options = options(u32::MAX);
+        let mut interpreted = Machine::new(&mut Random::new(seed), &code, options);
+        let mut translated = Machine::new(&mut Random::new(seed), &code, options);
+        for step in 0..STEPS {
+            let at = interpreted.engine.cpu.rip();
+            let end = translated.step_path(&mut random, &mut parts);
+            let (to, mut other) = (translated.engine.cpu.instructions, Some(()));
+            while other.is_some() && interpreted.engine.cpu.instructions < to {
+                other = interpreted.step(false);
+            }
+            if end.is_none() && other.is_some() {
+                other = interpreted.step(false);
+            }
+            let place = format!("program {program} step {step} from {at:#x}");
+            assert_eq!(to, interpreted.engine.cpu.instructions, "{place}");
+            assert_eq!(end, other, "{place}");
+            let (one, other) = (interpreted.state(), translated.state());
+            if one.0[17] != other.0[17] && one.0[..17] == other.0[..17] {
+                undefined += 1;
+                break;
+            }
+            assert_eq!(one, other, "{place}");
+            steps += 1;
+            if end.is_none() {
+                break;
+            }
+        }
+        assert!(interpreted.memory() == translated.memory(), "memory of program {program}");
+    }
+    assert!(undefined < PROGRAMS / 50, "{undefined} programs end with other flags");
+    assert!(steps > 8 * PROGRAMS && parts as u64 > steps, "paths are short: {parts} parts in {steps} steps");
 }
 
 /// One instruction that leaves generated code, or could: privileged, and with a shadow.

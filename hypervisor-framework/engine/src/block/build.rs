@@ -98,6 +98,7 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
     let block = Block {
         bytes: bytes.get(..len).unwrap_or_default().into(),
         heat: Cell::new(0),
+        taken: Cell::new(0),
         code: Cell::new(None),
         compiled: Cell::new(None),
         ops: ops.into_boxed_slice(),

@@ -224,20 +224,22 @@ impl BlockCache {
         }
     }
 
-    /// Makes host code of a block, if its mode has it.
+    /// Makes host code of a block and of what mostly follows it, if its mode has it.
     pub(crate) fn translate(&mut self, id: BlockId, mode: Mode) -> Option<Code> {
         let translator = self.translator.as_mut()?;
         let block = self.blocks.get(id as usize)?;
         if !Translator::takes(mode) || block.dead.get() {
             return None;
         }
-        let mut code = translator.translate(&block.ops, &block.bytes, block.offset, block.instructions, mode);
+        let (parts, count) = super::path::likely(&self.blocks, block);
+        let parts = parts.get(..count)?;
+        let mut code = translator.translate(parts, mode);
         if code.is_none() {
             translator.clear();
             for other in &self.blocks {
                 other.code.set(None);
             }
-            code = translator.translate(&block.ops, &block.bytes, block.offset, block.instructions, mode);
+            code = translator.translate(parts, mode);
         }
         block.code.set(code);
         code

@@ -5,6 +5,7 @@ mod cache;
 mod crossing;
 mod decode;
 mod operand;
+mod path;
 
 pub(crate) use build::{MAX_INSTRUCTIONS, build};
 pub(crate) use cache::{BlockCache, BlockId, NO_BLOCK};
@@ -80,6 +81,8 @@ pub(crate) struct Block {
     pub(crate) bytes: Box<[u8]>,
     /// Times it was interpreted.
     pub(crate) heat: std::cell::Cell<u32>,
+    /// Times its direct branch was taken then.
+    pub(crate) taken: std::cell::Cell<u32>,
     /// Its translation.
     pub(crate) code: std::cell::Cell<Option<crate::os::Code>>,
     /// The region that starts with it, compiled.

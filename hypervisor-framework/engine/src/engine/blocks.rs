@@ -180,6 +180,9 @@ impl Engine {
             self.cpu.instructions += instructions_before(&block.ops, self.cpu.trapped.start);
         } else {
             self.cpu.instructions += u64::from(block.instructions);
+            if flow == Flow::Taken {
+                block.taken.set(block.taken.get().saturating_add(1));
+            }
         }
         flow
     }

@@ -1,7 +1,7 @@
 //! Hosts without a translator: every block is interpreted.
 
 use crate::Level;
-use crate::block::Op;
+use crate::block::Block;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
 
@@ -39,7 +39,7 @@ impl Translator {
     pub(crate) fn takes(_mode: Mode) -> bool {
         false
     }
-    pub(crate) fn translate(&mut self, _: &[Op], _: &[u8], _: u16, _: u32, _: Mode) -> Option<Code> {
+    pub(crate) fn translate(&mut self, _: &[&Block], _: Mode) -> Option<Code> {
         match *self {}
     }
     pub(crate) fn run(&mut self, _: &mut Cpu, _: Code, _: u64) -> (Left, u64) {

@@ -73,32 +73,46 @@ impl Builder<'_> {
         if insn.op0_kind() != OpKind::NearBranch64 {
             return Err(Unsupported);
         }
-        let condition = condition_code(insn).ok_or(Unsupported)?;
-        let taken = match (self.flags, STORED.get(usize::from(condition >> 1))) {
-            (Flags::Memory, Some((byte, mask))) => {
-                self.before_branch();
-                // test byte [flags], mask
-                self.e.memory_with(false, &[0xf6], 0, context(field::FLAGS + byte), 1);
-                self.e.byte(*mask);
-                self.e.branch_if(condition::NOT_EQUAL ^ condition & 1)
-            }
-            _ => {
-                self.load_flags();
-                self.before_branch();
-                self.e.branch_if(condition)
-            }
-        };
+        let mut condition = condition_code(insn).ok_or(Unsupported)?;
         let next = insn.next_ip() as i64;
         let target = insn.near_branch_target() as i64;
-        self.exit(next, false)?;
+        if let Some(follows) = self.follows() {
+            // The other way leaves.
+            let taken = follows as i64 == target;
+            condition ^= u8::from(taken);
+            let branch = self.branch_on(condition);
+            self.leave_path(branch, if taken { next } else { target });
+            return Ok(());
+        }
+        if self.flags != Flags::Memory {
+            self.load_flags();
+        }
+        self.before_branch();
+        let taken = self.branch_on(condition);
+        self.exit(next, next <= 0)?;
         self.e.land(taken);
         self.exit(target, target <= 0)
+    }
+
+    /// Branches on a condition of the guest's flags, which stay where they are if that is in memory.
+    fn branch_on(&mut self, condition: u8) -> usize {
+        if let (Flags::Memory, Some((byte, mask))) = (self.flags, STORED.get(usize::from(condition >> 1))) {
+            // test byte [flags], mask
+            self.e.memory_with(false, &[0xf6], 0, context(field::FLAGS + byte), 1);
+            self.e.byte(*mask);
+            return self.e.branch_if(condition::NOT_EQUAL ^ condition & 1);
+        }
+        self.load_flags();
+        self.e.branch_if(condition)
     }
 
     /// JMP to a direct target.
     pub(super) fn jump(&mut self, insn: &Instruction) -> Emitted {
         if insn.op0_kind() != OpKind::NearBranch64 {
             return Err(Unsupported);
+        }
+        if self.follows().is_some() {
+            return Ok(());
         }
         self.before_branch();
         let target = insn.near_branch_target() as i64;
@@ -119,6 +133,12 @@ impl Builder<'_> {
     pub(super) fn call_direct(&mut self, insn: &Instruction) -> Emitted {
         if insn.op0_kind() != OpKind::NearBranch64 {
             return Err(Unsupported);
+        }
+        if self.follows().is_some() {
+            self.clobber_flags();
+            self.push_return(insn);
+            self.resume_here(false);
+            return Ok(());
         }
         self.before_branch();
         self.flags = Flags::Memory;

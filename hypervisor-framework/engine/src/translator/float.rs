@@ -75,7 +75,7 @@ impl Builder<'_> {
     fn leave_to_interpreter(&mut self, branch: usize) {
         let ops = self.ops;
         let branches = std::mem::replace(&mut self.branches, vec![branch]);
-        self.ops = (ops.0, self.source.ops.len() - ops.0);
+        self.ops = (ops.0, self.part_ops() - ops.0);
         self.end_slow(self.vectors, Back::End, true);
         (self.ops, self.branches) = (ops, branches);
     }

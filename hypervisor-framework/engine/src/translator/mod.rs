@@ -6,8 +6,8 @@
 //!
 //! At the seams between blocks all state but the general registers is in memory: arithmetic flags in the context (as
 //! LAHF and SETO give them), XMM registers in [`Cpu`]. Within a block flags are stored only where they cannot be worked
-//! out again (`lazy`), and neighbouring accesses share a look-up in the TLB (`runs`). Blocks of one page are chained through slots. Across pages the
-//! TLB says which host page the target is in; an inline cache compares that page, indirect branches look into a table
+//! out again (`lazy`), and neighbouring accesses share a look-up in the TLB (`runs`). What mostly follows a block is
+//! translated with it (`path`). Blocks of one page are chained through slots. Across pages the TLB says which host page the target is in; an inline cache compares that page, indirect branches look into a table
 //! by host address. So a flush of translations costs no link. Each loop passes a test of the pending word, each block
 //! counts down a budget.
 #![allow(unsafe_code)] // runs generated code
@@ -23,6 +23,7 @@ mod float;
 mod lazy;
 mod memory;
 mod native;
+mod path;
 mod region;
 mod registers;
 mod runs;
@@ -37,7 +38,7 @@ mod vector;
 use iced_x86::{Encoder, InstructionInfoFactory};
 
 use crate::Level;
-use crate::block::Op;
+use crate::block::Block;
 use crate::cpu::Cpu;
 use crate::cpu::control::Mode;
 use context::{Context, Jump, Shadow, exit};
@@ -193,15 +194,8 @@ impl Translator {
         mode.is64() && !mode.has(Mode::SINGLE)
     }
 
-    /// Translates a block; `None` if there is no room left.
-    pub(crate) fn translate(
-        &mut self,
-        ops: &[Op],
-        bytes: &[u8],
-        offset: u16,
-        instructions: u32,
-        mode: Mode,
-    ) -> Option<Code> {
+    /// Translates a block and those of its page that may follow one after the other; `None` if there is no room left.
+    pub(crate) fn translate(&mut self, parts: &[&Block], mode: Mode) -> Option<Code> {
         let end = self.region.code_address() + self.region.code_size() as u64;
         let room = MAX_CODE as u64;
         if self.next + room > self.middle
@@ -210,11 +204,12 @@ impl Translator {
         {
             return None;
         }
-        let source = Source { ops, bytes, offset, user: mode.has(Mode::USER), level: self.level };
+        let offset = parts.first()?.offset;
+        let source = Source { parts, offset, user: mode.has(Mode::USER), level: self.level };
         let buffers = std::mem::take(&mut self.buffers);
         let tools = (&mut self.encoder, &mut self.info);
         let builder = Builder::new((self.next, self.cold), self.slot, tools, &self.stubs, source, buffers);
-        let made = builder.build(instructions);
+        let made = builder.build();
         self.buffers = made.buffers;
         let buffers = &self.buffers;
         self.region.write_code(self.next, &buffers.bytes)?;

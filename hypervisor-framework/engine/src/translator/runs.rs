@@ -136,11 +136,12 @@ fn member(step: &Step, base: Register) -> Option<Member> {
 impl Builder<'_> {
     /// The run that begins at a step, if there is one.
     fn find_run(&self, first: usize) -> Option<Run> {
-        let base = base_of(&self.steps.get(first)?.insn)?;
+        let Step { insn, part, .. } = *self.steps.get(first)?;
+        let base = base_of(&insn)?;
         let mut run = Run { base, last: first, low: i32::MAX, high: i32::MIN, write: false, flags: false };
         let (mut accesses, mut moved, mut flags) = (0, 0_i32, false);
         for (at, step) in self.steps.iter().enumerate().skip(first) {
-            let Some(member) = member(step, base) else { break };
+            let Some(member) = member(step, base).filter(|_| step.part == part) else { break };
             let (offset, size, write) = match member {
                 Member::Push => (moved - 8, 8, true),
                 Member::Pop => (moved, 8, false),

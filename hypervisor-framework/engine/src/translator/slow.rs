@@ -23,6 +23,7 @@ pub(super) enum Back {
 pub(super) struct Slow {
     /// Its branches in [`Builder::landings`]: first, count.
     branches: (usize, usize),
+    part: usize,
     ops: (usize, usize),
     sync: bool,
     vectors: Vectors,
@@ -68,7 +69,8 @@ impl Builder<'_> {
     fn push_slow(&mut self, vectors: Vectors, back: Back, sync: bool, lookup: Option<Lookup>) {
         let branches = (self.landings.len(), self.branches.len());
         self.landings.append(&mut self.branches);
-        self.slow.push(Slow { branches, ops: self.ops, sync, vectors, back, lookup, entry: self.entry });
+        let (part, ops, entry) = (self.part, self.ops, self.entry);
+        self.slow.push(Slow { branches, part, ops, sync, vectors, back, lookup, entry });
     }
 
     /// Ends an indirect branch.
@@ -103,6 +105,7 @@ impl Builder<'_> {
             }
             self.vectors = slow.vectors;
             self.write_back_vectors();
+            self.part = slow.part;
             self.emit_call(slow.ops, slow.sync);
             match slow.back {
                 Back::Resume { at, flags } => {
@@ -112,7 +115,10 @@ impl Builder<'_> {
                     }
                     self.e.jump(self.cold.address + at as u64);
                 }
-                Back::End => self.e.jump(self.stubs.after[self.user]),
+                Back::End => {
+                    self.give_back();
+                    self.e.jump(self.stubs.after[self.user]);
+                }
             }
         }
         for leave in &leaves {

@@ -1,4 +1,4 @@
-//! One block's host code: the walk over its instructions, calls of the interpreter.
+//! The host code of a block and of those on the path behind it: the walk over instructions, calls of the interpreter.
 
 use iced_x86::{Encoder, FlowControl, Instruction, InstructionInfoFactory, RflagsBits};
 
@@ -6,12 +6,13 @@ use super::context::{Unit, field, packed};
 use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, Emitter, condition, group};
 use super::flags::Flags;
-use super::lazy::{Effect, Origin, effect};
+use super::lazy::{Effect, Origin};
+use super::path::Side;
 use super::slow::{Leave, Slow};
 use super::stubs::{Stubs, context};
 use super::vector::Vectors;
 use crate::Level;
-use crate::block::{Flow, Op};
+use crate::block::{Block, Flow};
 
 /// The six arithmetic flags.
 pub(super) const ARITHMETIC: u32 =
@@ -29,7 +30,9 @@ pub(super) type Emitted = Result<(), Unsupported>;
 #[derive(Clone, Copy)]
 pub(super) struct Step {
     pub(super) insn: Instruction,
-    /// Its micro-ops: first, count.
+    /// The part it belongs to.
+    pub(super) part: usize,
+    /// Its micro-ops in that: first, count.
     pub(super) ops: (usize, usize),
     pub(super) effect: Effect,
 }
@@ -45,12 +48,12 @@ pub(super) struct Saved {
     slots: (u64, usize, usize),
 }
 
-/// A block to translate.
+/// What to translate.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
-    pub(super) ops: &'a [Op],
-    pub(super) bytes: &'a [u8],
-    /// Offset of its first byte in its page.
+    /// A block, and those that may follow one after the other.
+    pub(super) parts: &'a [&'a Block],
+    /// Offset of the first byte in the page.
     pub(super) offset: u16,
     pub(super) user: bool,
     /// The instructions the guest has.
@@ -64,6 +67,7 @@ pub(super) struct Buffers {
     /// The code out of line.
     pub(super) cold: Vec<u8>,
     steps: Vec<Step>,
+    sides: Vec<Side>,
     branches: Vec<usize>,
     landings: Vec<usize>,
     slow: Vec<Slow>,
@@ -77,6 +81,7 @@ pub(super) struct Buffers {
 impl Buffers {
     fn clear(&mut self) {
         self.steps.clear();
+        self.sides.clear();
         self.bytes.clear();
         self.cold.clear();
         self.branches.clear();
@@ -106,8 +111,11 @@ pub(super) struct Builder<'a> {
     pub(super) entry: Option<Origin>,
     pub(super) vectors: Vectors,
     pub(super) steps: Vec<Step>,
-    /// The current step.
+    /// The current step, and its part.
     pub(super) at: usize,
+    pub(super) part: usize,
+    /// Ways out of parts that are followed by another.
+    pub(super) sides: Vec<Side>,
     /// No run begins before this step.
     pub(super) no_run_before: usize,
     pub(super) info: &'a mut InstructionInfoFactory,
@@ -147,8 +155,18 @@ impl<'a> Builder<'a> {
         mut buffers: Buffers,
     ) -> Self {
         buffers.clear();
-        let Buffers { bytes, cold: cold_bytes, steps, branches, landings, slow, leaves, slots, caches } =
-            buffers;
+        let Buffers {
+            bytes,
+            cold: cold_bytes,
+            steps,
+            sides,
+            branches,
+            landings,
+            slow,
+            leaves,
+            slots,
+            caches,
+        } = buffers;
         Self {
             e: Emitter { bytes, address },
             cold: Emitter { bytes: cold_bytes, address: cold },
@@ -163,6 +181,8 @@ impl<'a> Builder<'a> {
             vectors: Vectors::default(),
             steps,
             at: 0,
+            part: 0,
+            sides,
             no_run_before: 0,
             info,
             branches,
@@ -178,22 +198,27 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Translates the block.
-    pub(super) fn build(mut self, instructions: u32) -> Made {
-        let unit = Unit {
-            ops: self.source.ops.as_ptr(),
-            len: self.source.ops.len() as u32,
-            offset: self.source.offset,
-            instructions: instructions as u16,
-        };
-        self.cold.raw(&(unit.ops as u64).to_le_bytes());
-        self.cold.raw(&unit.len.to_le_bytes());
-        self.cold.raw(&unit.offset.to_le_bytes());
-        self.cold.raw(&unit.instructions.to_le_bytes());
+    /// Translates.
+    pub(super) fn build(mut self) -> Made {
+        self.decode();
+        let instructions = self.instructions_from(0);
+        for (number, part) in self.source.parts.iter().enumerate() {
+            let unit = Unit {
+                ops: part.ops.as_ptr(),
+                len: part.ops.len() as u32,
+                offset: part.offset,
+                instructions: self.instructions_from(number) as u16,
+            };
+            self.cold.raw(&(unit.ops as u64).to_le_bytes());
+            self.cold.raw(&unit.len.to_le_bytes());
+            self.cold.raw(&unit.offset.to_le_bytes());
+            self.cold.raw(&unit.instructions.to_le_bytes());
+        }
         self.e.memory_immediate(false, group::SUB, context(field::BUDGET), instructions as i8);
         let spent = self.e.branch_if(condition::SIGN);
 
-        self.instructions(instructions);
+        self.instructions();
+        self.side_exits();
 
         while !self.e.here().is_multiple_of(ALIGNMENT) {
             self.e.byte(0xcc);
@@ -211,30 +236,20 @@ impl<'a> Builder<'a> {
         while !self.e.here().is_multiple_of(align_of::<Unit>()) {
             self.e.byte(0xcc);
         }
-        let Self { e: cold, cold: e, steps, branches, landings, slow, leaves, slots, caches, .. } = self;
+        let Self { e: cold, cold: e, steps, sides, branches, landings, slow, leaves, slots, caches, .. } =
+            self;
         let (bytes, cold) = (e.bytes, cold.bytes);
-        let buffers = Buffers { bytes, cold, steps, branches, landings, slow, leaves, slots, caches };
+        let buffers = Buffers { bytes, cold, steps, sides, branches, landings, slow, leaves, slots, caches };
         Made { buffers, gone }
     }
 
-    fn decode(&mut self, instructions: u32) {
-        let mut decoder =
-            iced_x86::Decoder::with_ip(64, self.source.bytes, 0, iced_x86::DecoderOptions::NONE);
-        let mut first = 0;
-        for _ in 0..instructions {
-            let insn = decoder.decode();
-            let start = insn.ip() as u8;
-            let ops = self.source.ops.iter().skip(first);
-            let count = ops.take_while(|op| op.start == start && op.len != 0).count();
-            self.steps.push(Step { insn, ops: (first, count), effect: effect(&insn) });
-            first += count;
-        }
-    }
-
-    fn instructions(&mut self, instructions: u32) {
-        self.decode(instructions);
+    fn instructions(&mut self) {
         let mut at = 0;
-        while let Some(&Step { insn, ops, .. }) = self.steps.get(at) {
+        while let Some(&Step { insn, ops, part, .. }) = self.steps.get(at) {
+            if part != self.part {
+                self.flush_deferred();
+                self.part = part;
+            }
             if let Some(behind) = self.try_run(at) {
                 at = behind;
                 continue;
@@ -242,7 +257,7 @@ impl<'a> Builder<'a> {
             (self.at, self.ops) = (at, ops);
             at += 1;
             let count = ops.1;
-            let last = ops.0 + count >= self.source.ops.len();
+            let last = part + 1 == self.source.parts.len() && ops.0 + count >= self.part_ops();
             if count == 0 || self.try_native(&insn) {
                 if last {
                     if count != 0 && insn.flow_control() == FlowControl::Next {
@@ -340,7 +355,7 @@ impl<'a> Builder<'a> {
 
     pub(super) fn emit_call(&mut self, ops: (usize, usize), sync: bool) {
         self.e.constant(RAX, u64::from(packed(ops.0, ops.1, sync)));
-        self.e.lea(RBP, At::Near(self.unit));
+        self.e.lea(RBP, At::Near(self.unit + (self.part * size_of::<Unit>()) as u64));
         self.e.call(self.stubs.call);
     }
 }
