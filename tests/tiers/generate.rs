@@ -134,7 +134,7 @@ fn instruction(random: &mut Sequence, code: &mut Vec<u8>) {
     let rex = 0x40 | wide | reg >> 3 << 2 | rm >> 3;
     let registers = 0xc0 | (reg & 7) << 3 | rm & 7;
     let pick = |random: &mut Sequence, from: &[u8]| from[below(random, from.len() as u64) as usize];
-    match below(random, 46) {
+    match below(random, 49) {
         0..=5 => {
             let opcode = pick(random, &ARITHMETIC) - below(random, 2) as u8;
             code.extend_from_slice(&[rex, opcode, registers]);
@@ -220,6 +220,17 @@ fn instruction(random: &mut Sequence, code: &mut Vec<u8>) {
             memory(random, code, &[], &[opcode], reg);
         }
         36..=40 => vex(random, code),
+        41 | 42 => match below(random, 8) {
+            // mov rcx, code; mov r11d, flags; sysretq
+            0 => {
+                code.extend_from_slice(&[0x48, 0xc7, 0xc1]);
+                code.extend_from_slice(&(CODE as u32 + below(random, CODE_SIZE as u64) as u32).to_le_bytes());
+                code.extend_from_slice(&[0x41, 0xbb]);
+                code.extend_from_slice(&(random.next_u64() as u32 & 0xed5 | 0x200).to_le_bytes());
+                code.extend_from_slice(&[0x48, 0x0f, 0x07]);
+            }
+            _ => code.extend_from_slice(&[0x0f, 0x05]),
+        },
         _ => {
             let count = 1 + below(random, 8);
             code.extend((0..count).map(|_| random.next_u64() as u8));

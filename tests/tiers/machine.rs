@@ -8,6 +8,8 @@ use engine::{
 };
 use vm_memory::VolatileMemory;
 
+use crate::below;
+
 const RAM: usize = 0x6_0000;
 /// Page tables; not mapped, so that programs do not reach them: when an entry is noticed is not compared.
 const TABLES: usize = 0x1000;
@@ -16,6 +18,9 @@ const TASK: usize = 0x8800;
 const VECTORS: usize = 0x9000;
 const HANDLERS: usize = 0xa000;
 const HANDLER_SIZE: usize = 16;
+/// Where SYSCALL leads.
+const SYSTEM_CALL: usize = HANDLERS + 0x1000;
+const END_OF_HANDLERS: usize = SYSTEM_CALL + 0x100;
 /// Stack of interrupts out of user mode.
 const KERNEL_STACK: usize = 0x1_0000;
 /// The program: code that may be written to.
@@ -86,12 +91,19 @@ impl Machine {
         machine.write_tables();
         machine.write(CODE, code);
         let mut random = Sequence::new(seed);
+        machine.write_system_call(&mut random);
         let cpu = &mut machine.engine.cpu;
         cpu.set_cr(0, 0x8005_0033);
         cpu.set_cr(3, TABLES as u64);
         cpu.set_cr(4, 0x4_06a0);
         cpu.set_xcr0(7);
-        cpu.set_efer(0xd01);
+        cpu.set_efer(if below(&mut random, 8) == 0 { 0xd00 } else { 0xd01 });
+        // Mostly the segments that there are.
+        let user_base = if below(&mut random, 8) == 0 { 0x13 } else { 0x10 };
+        let msrs = cpu.msrs_mut();
+        msrs.star = user_base << 48 | 8 << 32;
+        msrs.lstar = SYSTEM_CALL as u64;
+        msrs.fmask = random.next_u64() & 0x4_7fd5 | if below(&mut random, 4) == 0 { 0 } else { 0x4_0100 };
         let (data, code) = if user { (0x1b, 0x23) } else { (0x10, 0x8) };
         let level = if user { 0x60 } else { 0 };
         let data = Segment { selector: data, base: 0, limit: u32::MAX, access_rights: 0xc093 | level };
@@ -153,6 +165,28 @@ impl Machine {
         self.engine.cpu.set_gpr(4, stack as u64);
     }
 
+    /// What SYSCALL leads to: R11 and RCX are changed a little, and SYSRET.
+    fn write_system_call(&mut self, random: &mut Sequence) {
+        let mut code = Vec::new();
+        if below(random, 4) != 0 {
+            // xor r11, flags
+            let trap = if below(random, 16) == 0 { 0x100 } else { 0 };
+            let alignment = if below(random, 16) == 0 { 0x4_0000 } else { 0 };
+            code.extend_from_slice(&[0x49, 0x81, 0xf3]);
+            code.extend_from_slice(&(random.next_u64() as u32 & 0xed5 | trap | alignment).to_le_bytes());
+        }
+        match below(random, 16) {
+            // Not canonical: ror rcx, 20
+            0 => code.extend_from_slice(&[0x48, 0xc1, 0xc9, 0x14]),
+            // push rdx; pop rdx; cmp rdx, rdi
+            1..=5 => code.extend_from_slice(&[0x52, 0x5a, 0x48, 0x39, 0xfa]),
+            _ => {}
+        }
+        // SYSRET, of 32 bits if it has no REX.W
+        code.extend_from_slice(if below(random, 32) == 0 { &[0x0f, 0x07] } else { &[0x48, 0x0f, 0x07] });
+        self.write(SYSTEM_CALL, &code);
+    }
+
     fn write(&mut self, at: usize, bytes: &[u8]) {
         self.ram.get_slice(at, bytes.len()).unwrap().copy_from(bytes);
     }
@@ -193,7 +227,7 @@ impl Machine {
             cpu.set_interruptibility(Interruptibility::empty());
         }
         let program = CODE as u64..(CODE + CODE_SIZE) as u64;
-        let handlers = HANDLERS as u64..HANDLERS as u64 + 0x1000;
+        let handlers = HANDLERS as u64..END_OF_HANDLERS as u64;
         if !program.contains(&cpu.rip()) && !handlers.contains(&cpu.rip()) {
             cpu.set_rip(CODE as u64 + (act >> 8) % CODE_SIZE as u64);
         }

@@ -393,14 +393,7 @@ impl Cpu {
             mode |= Mode::USER;
         }
         self.mode = Mode(mode);
-        let space = if self.cpl == 3 {
-            if self.cr0 & cr0::AM != 0 && self.flags.has(bit::AC) { Space::Checked } else { Space::User }
-        } else if self.flags.has(bit::AC) && self.cr4 & cr4::SMAP != 0 {
-            Space::SupervisorAc
-        } else {
-            Space::Supervisor
-        };
-        self.mmu.set_space(space);
+        self.update_space();
         let x87 = self.cr0 & (cr0::EM | cr0::TS) != 0;
         let sse = self.cr0 & (cr0::EM | cr0::TS) != 0 || self.cr4 & cr4::OSFXSR == 0;
         let avx = self.cr0 & cr0::TS != 0
@@ -409,6 +402,25 @@ impl Cpu {
             || self.level < Level::V3
             || self.real_mode();
         self.fpu_blocked = u8::from(x87) | u8::from(sse) << 1 | u8::from(avx) << 2;
+    }
+
+    /// As [`Self::update_mode`] where CPL and flags alone have changed, in 64-bit mode before and after.
+    #[allow(dead_code)] // not every host has generated code
+    pub(crate) fn update_level(&mut self) {
+        let user = if self.cpl == 3 { Mode::USER } else { 0 };
+        self.mode = Mode(self.mode.0 & !Mode::USER | user);
+        self.update_space();
+    }
+
+    fn update_space(&mut self) {
+        let space = if self.cpl == 3 {
+            if self.cr0 & cr0::AM != 0 && self.flags.has(bit::AC) { Space::Checked } else { Space::User }
+        } else if self.flags.has(bit::AC) && self.cr4 & cr4::SMAP != 0 {
+            Space::SupervisorAc
+        } else {
+            Space::Supervisor
+        };
+        self.mmu.set_space(space);
     }
 }
 

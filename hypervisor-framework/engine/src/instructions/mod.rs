@@ -20,7 +20,7 @@ pub(crate) mod sse;
 mod stack;
 mod strings;
 mod system;
-mod system_calls;
+pub(crate) mod system_calls;
 pub(crate) mod vex;
 pub(crate) mod x87;
 

@@ -25,23 +25,44 @@ fn enter_level(cpu: &mut Cpu, code: Segment, stack: Segment, cpl: u8) {
     cpu.cpl = cpl;
 }
 
+/// Are there SYSCALL and SYSRET?
+pub(crate) fn has_syscall(cpu: &Cpu) -> bool {
+    cpu.efer & efer::SCE != 0 && cpu.mode.is64()
+}
+
+/// What SYSCALL does but for RCX, R11 and the flags; answers the flags to load.
+pub(crate) fn enter_by_syscall(cpu: &mut Cpu, flags: u64) -> u64 {
+    let selector = (cpu.msrs.star >> 32) as u16 & !3;
+    enter_level(cpu, flat_code(selector, 0, false), flat_data(selector.wrapping_add(8), 0), 0);
+    cpu.rip = cpu.msrs.lstar;
+    flags & !cpu.msrs.fmask
+}
+
 fn syscall(cpu: &mut Cpu, _op: &Op) -> Result<Flow, Trap> {
-    if cpu.efer & efer::SCE == 0 || !cpu.mode.is64() {
+    if !has_syscall(cpu) {
         return Err(cpu.undefined());
     }
     cpu.set_slot(gpr::RCX, cpu.rip);
     let flags = cpu.flags.get() & !bit::RF;
     cpu.set_slot(11, flags);
-    let selector = (cpu.msrs.star >> 32) as u16 & !3;
-    cpu.flags.load(flags & !cpu.msrs.fmask);
-    enter_level(cpu, flat_code(selector, 0, false), flat_data(selector.wrapping_add(8), 0), 0);
-    cpu.rip = cpu.msrs.lstar;
+    let flags = enter_by_syscall(cpu, flags);
+    cpu.flags.load(flags);
     Ok(Flow::Stop)
+}
+
+/// What SYSRET to code of 64 bits (`long`) or 32 does but for the flags; answers those to load, of what is in R11.
+pub(crate) fn leave_by_sysret(cpu: &mut Cpu, long: bool, target: u64, flags: u64) -> u64 {
+    let base = (cpu.msrs.star >> 48) as u16;
+    let code = base.wrapping_add(if long { 16 } else { 0 }) | 3;
+    let stack = base.wrapping_add(8) | 3;
+    enter_level(cpu, flat_code(code, 3, !long), flat_data(stack, 3), 3);
+    cpu.rip = if long { target } else { target & 0xffff_ffff };
+    flags & (bit::ALL & !(bit::RF | bit::VM))
 }
 
 /// `imm`: operand size.
 fn sysret(cpu: &mut Cpu, op: &Op) -> Result<Flow, Trap> {
-    if cpu.efer & efer::SCE == 0 || !cpu.mode.is64() {
+    if !has_syscall(cpu) {
         return Err(cpu.undefined());
     }
     privileged(cpu)?;
@@ -50,13 +71,8 @@ fn sysret(cpu: &mut Cpu, op: &Op) -> Result<Flow, Trap> {
     if long && !Cpu::canonical(target) {
         return Err(cpu.general_protection());
     }
-    let base = (cpu.msrs.star >> 48) as u16;
-    let code = base.wrapping_add(if long { 16 } else { 0 }) | 3;
-    let flags = cpu.slot(11) & (bit::ALL & !(bit::RF | bit::VM));
+    let flags = leave_by_sysret(cpu, long, target, cpu.slot(11));
     cpu.flags.load(flags);
-    let stack = base.wrapping_add(8) | 3;
-    enter_level(cpu, flat_code(code, 3, !long), flat_data(stack, 3), 3);
-    cpu.rip = if long { target } else { target & 0xffff_ffff };
     Ok(Flow::Stop)
 }
 

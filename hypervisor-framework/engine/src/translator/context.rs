@@ -72,6 +72,8 @@ pub(super) struct Context {
     pub(super) host_stack: u64,
     pub(super) run_ops: extern "sysv64" fn(&mut Context, u32, &Unit) -> u32,
     pub(super) refetch: extern "sysv64" fn(&mut Context) -> u64,
+    pub(super) system_call: extern "sysv64" fn(&mut Context, u64) -> u32,
+    pub(super) system_return: extern "sysv64" fn(&mut Context, u64) -> u32,
     /// Scratch of the string stubs.
     pub(super) ends: [u64; 2],
     /// Entries of dropped blocks through keys made before.
@@ -137,6 +139,8 @@ pub(super) mod field {
     pub(crate) const GONE: i32 = offset_of!(Context, gone) as i32;
     pub(crate) const RUN_OPS: i32 = offset_of!(Context, run_ops) as i32;
     pub(crate) const REFETCH: i32 = offset_of!(Context, refetch) as i32;
+    pub(crate) const SYSTEM_CALL: i32 = offset_of!(Context, system_call) as i32;
+    pub(crate) const SYSTEM_RETURN: i32 = offset_of!(Context, system_return) as i32;
     pub(crate) const ENDS: i32 = offset_of!(Context, ends) as i32;
     pub(crate) const SHADOW: i32 = offset_of!(Context, shadow) as i32;
     pub(crate) const SHADOW_AT: i32 = offset_of!(Context, shadow_at) as i32;

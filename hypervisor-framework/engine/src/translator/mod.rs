@@ -32,6 +32,7 @@ mod slow;
 mod strings;
 mod stubs;
 mod system;
+mod system_call;
 mod unit;
 mod vector;
 
@@ -153,6 +154,8 @@ impl Translator {
             gone: 0,
             run_ops: context::run_ops,
             refetch: context::refetch,
+            system_call: system_call::enter,
+            system_return: system_call::leave,
             ends: [0; 2],
             mode: 0,
             shadow: Shadow::default(),

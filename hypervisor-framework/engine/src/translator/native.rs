@@ -156,6 +156,8 @@ impl Builder<'_> {
             M::Cld => return self.direction_flag(false),
             M::Std => return self.direction_flag(true),
             M::Swapgs => return self.swap_gs(),
+            M::Syscall => return self.system_call(insn),
+            M::Sysretq => return self.system_return(insn),
             M::Rdfsbase | M::Rdgsbase | M::Wrfsbase | M::Wrgsbase => return self.segment_base(insn),
             M::Mov if insn.op_kind(1) == OpKind::Register && insn.op1_register().is_cr() => {
                 return self.read_control(insn);

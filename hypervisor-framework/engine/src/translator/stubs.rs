@@ -65,6 +65,9 @@ pub(super) struct Stubs {
     /// REP MOVS and REP STOS by log2 of the element's size: ZF is set if it is done, else nothing is.
     pub(super) moves: [u64; 4],
     pub(super) stores: [u64; 4],
+    /// SYSCALL and SYSRET; RAX holds the address behind them. Come back if the interpreter is to do it.
+    pub(super) system_call: u64,
+    pub(super) system_return: u64,
 }
 
 pub(super) fn context(offset: i32) -> At {
@@ -178,6 +181,27 @@ pub(super) fn emit_return(e: &mut Emitter) {
 /// Calls a function of the context's, which is its first argument; the registers are in the CPU then.
 fn emit_call(e: &mut Emitter, function: i32, arguments: impl FnOnce(&mut Emitter)) {
     store_registers(e);
+    emit_call_only(e, function, arguments);
+}
+
+/// As [`emit_call`], for a function that minds no registers but those it may overwrite by its calling convention: only
+/// these are in the CPU then, and loaded again. Leaves its answer in RAX.
+pub(super) fn emit_light_call(e: &mut Emitter, function: i32, arguments: impl FnOnce(&mut Emitter)) {
+    let lost = || {
+        let hosts = HOMES.iter().enumerate();
+        hosts.filter_map(|(number, home)| match *home {
+            Home::Host(host) if LOST.contains(&host) => Some((number, host)),
+            _ => None,
+        })
+    };
+    e.load(RBP, context(field::CPU));
+    lost().for_each(|(number, host)| e.store(host, register(number)));
+    emit_call_only(e, function, arguments);
+    e.load(RBP, context(field::CPU));
+    lost().for_each(|(number, host)| e.load(host, register(number)));
+}
+
+fn emit_call_only(e: &mut Emitter, function: i32, arguments: impl FnOnce(&mut Emitter)) {
     e.copy(RDI, RSP);
     arguments(e);
     e.copy(RBP, RSP);
@@ -186,6 +210,8 @@ fn emit_call(e: &mut Emitter, function: i32, arguments: impl FnOnce(&mut Emitter
     e.copy(RSP, RBP);
 }
 
+/// Registers that functions of the System V ABI may overwrite, but RAX.
+const LOST: [u8; 8] = [1, 2, 6, 7, 8, 9, 10, 11];
 /// Callee-saved registers of the System V ABI but RSP, as PUSH encodes them.
 const SAVED: [&[u8]; 6] = [&[0x53], &[0x55], &[0x41, 0x54], &[0x41, 0x55], &[0x41, 0x56], &[0x41, 0x57]];
 const RESTORED: [&[u8]; 6] = [&[0x41, 0x5f], &[0x41, 0x5e], &[0x41, 0x5d], &[0x41, 0x5c], &[0x5d], &[0x5b]];
@@ -307,5 +333,7 @@ pub(super) fn emit(e: &mut Emitter) -> Stubs {
         stubs.moves[size] = super::strings::emit(e, size as u8, true);
         stubs.stores[size] = super::strings::emit(e, size as u8, false);
     }
+    stubs.system_call = super::system_call::emit(e, field::SYSTEM_CALL, stubs.after[0]);
+    stubs.system_return = super::system_call::emit(e, field::SYSTEM_RETURN, stubs.after[1]);
     stubs
 }
