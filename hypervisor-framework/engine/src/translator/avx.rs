@@ -216,10 +216,8 @@ impl Builder<'_> {
         vectors.wide |= written;
         if let Some(operand) = memory {
             let aligned = size > 1 && is_aligned(insn.mnemonic());
-            self.clobber_flags();
-            self.linear(insn)?;
-            self.translate_address(Need { write: operand == 0, size, aligned });
-            replace_memory(&mut out, RAX);
+            let offset = self.locate(insn, Need { write: operand == 0, size, aligned })?;
+            replace_memory(&mut out, RAX, offset);
         }
         self.encode(&out)?;
         let writes = insn.rflags_modified() & ARITHMETIC != 0;

@@ -4,6 +4,7 @@
 use std::mem::offset_of;
 use std::sync::atomic::AtomicU32;
 
+use super::held::PLACES;
 use super::stubs::{jump_index, second_way};
 use crate::block::{Flow, Op, instructions_before};
 use crate::cpu::control::Mode;
@@ -57,6 +58,8 @@ pub(super) struct Context {
     pub(super) flags: u32,
     /// The guest registers that have no host register.
     pub(super) spilled: [u64; 3],
+    /// Host addresses that a path comes back to.
+    pub(super) held: [u64; PLACES],
     /// Target of a branch.
     pub(super) target: u64,
     /// Slot or inline cache to fill in, or 0.
@@ -129,6 +132,7 @@ pub(super) mod field {
     pub(crate) const BUDGET: i32 = offset_of!(Context, budget) as i32;
     pub(crate) const FLAGS: i32 = offset_of!(Context, flags) as i32;
     pub(crate) const SPILLED: i32 = offset_of!(Context, spilled) as i32;
+    pub(crate) const HELD: i32 = offset_of!(Context, held) as i32;
     pub(crate) const TARGET: i32 = offset_of!(Context, target) as i32;
     pub(crate) const LINK: i32 = offset_of!(Context, link) as i32;
     pub(crate) const EXIT: i32 = offset_of!(Context, exit) as i32;

@@ -242,6 +242,13 @@ impl Emitter {
         self.here() - 4
     }
 
+    /// A branch whose target comes with [`Self::land`].
+    pub(super) fn branch_always(&mut self) -> usize {
+        self.byte(0xe9);
+        self.imm32(0);
+        self.here() - 4
+    }
+
     /// Makes a branch lead here.
     pub(super) fn land(&mut self, branch: usize) {
         self.land_at(branch, self.address_here());

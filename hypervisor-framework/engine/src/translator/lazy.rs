@@ -1,6 +1,8 @@
 //! Flags that nobody has stored: they are worked out again from the registers they came from, if anyone asks.
 
-use iced_x86::{Instruction, Mnemonic, OpAccess, OpKind, Register};
+use iced_x86::{
+    Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess, OpKind, Register,
+};
 
 use super::emitter::host::RAX;
 use super::emitter::{Emitter, group, opcode};
@@ -65,6 +67,24 @@ pub(super) fn effect(insn: &Instruction) -> Effect {
         M::Shl | M::Sal | M::Shr | M::Sar if !may_be_zero(insn, 1) => Effect::Writer,
         _ => Effect::Other,
     }
+}
+
+/// The general registers that an instruction may write, bits by number.
+pub(super) fn writes(info: &mut InstructionInfoFactory, insn: &Instruction, effect: Effect) -> u16 {
+    if effect != Effect::Other {
+        let reads = matches!(insn.mnemonic(), Mnemonic::Cmp | Mnemonic::Test);
+        let written = if reads { None } else { general(insn.op0_register()) };
+        return written.map_or(0, |number| 1 << number);
+    }
+    let used = info.info_options(insn, InstructionInfoOptions::NO_MEMORY_USAGE).used_registers();
+    let written = used.iter().filter(|used| {
+        let writes = matches!(
+            used.access(),
+            OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite
+        );
+        writes && used.register().full_register().is_gpr64()
+    });
+    written.fold(0, |all, used| all | 1 << (used.register().full_register().number() & 15))
 }
 
 #[derive(Clone, Copy)]
@@ -189,27 +209,13 @@ impl Builder<'_> {
     }
 
     /// Does the step write any of the registers that the flags come from?
-    fn parts(&mut self, at: usize, origin: &Origin) -> bool {
-        let Some(step) = self.steps.get(at) else { return true };
-        let insn = &step.insn;
-        if step.effect != Effect::Other {
-            let reads = matches!(insn.mnemonic(), Mnemonic::Cmp | Mnemonic::Test);
-            let written = if reads { None } else { general(insn.op0_register()) };
-            return written.is_some_and(|number| origin.registers >> number & 1 != 0);
-        }
-        self.info.info(insn).used_registers().iter().any(|used| {
-            let writes = matches!(
-                used.access(),
-                OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite
-            );
-            let full = used.register().full_register();
-            writes && full.is_gpr64() && origin.registers >> (full.number() & 15) & 1 != 0
-        })
+    fn parts(&self, at: usize, origin: &Origin) -> bool {
+        self.steps.get(at).is_none_or(|step| step.writes & origin.registers != 0)
     }
 
     /// Before a step is emitted: flags that could not be worked out behind it are stored, if anyone may want them.
     pub(super) fn before_step(&mut self) {
-        self.entry = None;
+        (self.entry, self.holding) = (None, None);
         let at = self.at;
         if let Some(origin) = self.origin
             && self.flags == Flags::Lazy
@@ -229,6 +235,7 @@ impl Builder<'_> {
 
     /// Behind a step that was emitted.
     pub(super) fn behind_step(&mut self) {
+        self.holds.forget(self.steps.get(self.at).map_or(u16::MAX, |step| step.writes));
         if let Some(origin) = self.origin
             && self.origin_at != self.at
             && self.parts(self.at, &origin)
@@ -241,7 +248,7 @@ impl Builder<'_> {
     }
 
     /// May the flags that the host has be worked out from here on, or are they dead behind the steps up to `last`?
-    pub(super) fn may_be_lazy(&mut self, last: usize) -> bool {
+    pub(super) fn may_be_lazy(&self, last: usize) -> bool {
         let Some(origin) = self.origin else { return false };
         self.dead_behind(last) || !(self.at..=last).any(|at| self.parts(at, &origin))
     }

@@ -20,6 +20,7 @@ mod context;
 mod emitter;
 mod flags;
 mod float;
+mod held;
 mod lazy;
 mod memory;
 mod native;
@@ -144,6 +145,7 @@ impl Translator {
             budget: 0,
             flags: 0,
             spilled: [0; 3],
+            held: [0; held::PLACES],
             target: 0,
             link: 0,
             exit: 0,

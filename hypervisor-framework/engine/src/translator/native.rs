@@ -231,6 +231,7 @@ impl Builder<'_> {
         let writes = modified != 0 || shifts;
         let reads = insn.rflags_read() & ARITHMETIC != 0 || shifts || writes && modified != ARITHMETIC;
         let memory = memory_operand(insn);
+        let mut offset = 0;
         if let Some(operand) = memory {
             let size = insn.memory_size().size() as u32;
             let aligned =
@@ -240,9 +241,7 @@ impl Builder<'_> {
             if !matches!(size, 1 | 2 | 4 | 8) && insn.mnemonic() != Mnemonic::Cmpxchg16b {
                 return Err(Unsupported);
             }
-            self.clobber_flags();
-            self.linear(insn)?;
-            self.translate_address(Need { write, size, aligned });
+            offset = self.locate(insn, Need { write, size, aligned })?;
         }
         // The scratch registers that are free for operands.
         let mut free = [Some(RAX), Some(RBP)];
@@ -279,7 +278,7 @@ impl Builder<'_> {
                 // AH goes with no REX prefix, so with no register above RDI.
                 OpKind::Register if high && insn.op_register(i).full_register() == Register::RAX => {}
                 OpKind::Register => self.place_register(&mut out, i, shape, &mut free, &mut kept)?,
-                OpKind::Memory => replace_memory(&mut out, address),
+                OpKind::Memory => replace_memory(&mut out, address, offset),
                 _ => {}
             }
         }
@@ -293,7 +292,7 @@ impl Builder<'_> {
         if writes {
             self.set_host_flags(Origin::of(insn));
         }
-        if memory.is_some() {
+        if memory.is_some() && !self.branches.is_empty() {
             if !writes && self.flags != Flags::Dead {
                 // The slow path has them in memory only, or nowhere.
                 self.flags = if self.entry.is_some() { Flags::Lazy } else { Flags::Memory };
@@ -423,14 +422,14 @@ pub(super) fn memory_operand(insn: &Instruction) -> Option<u32> {
     (0..insn.op_count()).find(|i| insn.op_kind(*i) == OpKind::Memory)
 }
 
-/// Makes the memory operand `[base]`.
-pub(super) fn replace_memory(out: &mut Instruction, base: u8) {
+/// Makes the memory operand `[base + offset]`.
+pub(super) fn replace_memory(out: &mut Instruction, base: u8, offset: i32) {
     out.set_segment_prefix(Register::None);
     out.set_memory_base(sized(base, Register::RAX));
     out.set_memory_index(Register::None);
     out.set_memory_index_scale(1);
-    out.set_memory_displacement64(0);
-    out.set_memory_displ_size(u32::from(base == RBP));
+    out.set_memory_displacement64(i64::from(offset) as u64);
+    out.set_memory_displ_size(u32::from(base == RBP || offset != 0));
 }
 
 /// The instruction with a spilled register where it lies, if the encoding has it and it means the same there.
@@ -444,8 +443,6 @@ fn spilled_operand(insn: &Instruction, operand: u32, shape: Shape, index: u8) ->
     }
     let mut out = *insn;
     out.set_op_kind(operand, OpKind::Memory);
-    replace_memory(&mut out, super::emitter::host::RSP);
-    out.set_memory_displacement64(spilled_offset(index) as u64);
-    out.set_memory_displ_size(1);
+    replace_memory(&mut out, super::emitter::host::RSP, spilled_offset(index));
     Some(out)
 }

@@ -6,7 +6,7 @@ use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
 use super::context::field;
 use super::emitter::group;
 use super::flags::Flags;
-use super::lazy::{Effect, Origin, effect};
+use super::lazy::{Effect, Origin, effect, writes};
 use super::stubs::context;
 use super::unit::{Builder, Step};
 use super::vector::Vectors;
@@ -61,7 +61,9 @@ impl Builder<'_> {
                 let start = insn.ip().wrapping_sub(start) as u8;
                 let ops = part.ops.iter().skip(first);
                 let count = ops.take_while(|op| op.start == start && op.len != 0).count();
-                self.steps.push(Step { insn, part: number, ops: (first, count), effect: effect(&insn) });
+                let effect = effect(&insn);
+                let writes = writes(self.info, &insn, effect);
+                self.steps.push(Step { insn, part: number, ops: (first, count), effect, writes });
                 first += count;
             }
         }

@@ -43,6 +43,9 @@ struct Run {
     write: bool,
     /// It writes flags.
     flags: bool,
+    accesses: u32,
+    /// It moves RSP.
+    moves: bool,
 }
 
 fn uses(insn: &Instruction, register: Register) -> bool {
@@ -138,7 +141,17 @@ impl Builder<'_> {
     fn find_run(&self, first: usize) -> Option<Run> {
         let Step { insn, part, .. } = *self.steps.get(first)?;
         let base = base_of(&insn)?;
-        let mut run = Run { base, last: first, low: i32::MAX, high: i32::MIN, write: false, flags: false };
+        let none = Run {
+            base,
+            last: first,
+            low: i32::MAX,
+            high: i32::MIN,
+            write: false,
+            flags: false,
+            accesses: 0,
+            moves: false,
+        };
+        let mut run = none;
         let (mut accesses, mut moved, mut flags) = (0, 0_i32, false);
         for (at, step) in self.steps.iter().enumerate().skip(first) {
             let Some(member) = member(step, base).filter(|_| step.part == part) else { break };
@@ -170,8 +183,9 @@ impl Builder<'_> {
                 _ => 0,
             };
             flags |= !matches!(member, Member::Push | Member::Pop) && !is_move(&step.insn);
-            run = Run { base, last: at, low, high, write: run.write | write, flags };
             accesses += 1;
+            let moves = run.moves || moved != 0;
+            run = Run { last: at, low, high, write: run.write | write, flags, accesses, moves, ..run };
             if writes(&step.insn, base) {
                 break;
             }
@@ -185,6 +199,9 @@ impl Builder<'_> {
             return None;
         }
         let run = self.find_run(first)?;
+        if !run.moves && self.prefers_to_hold(first, run.accesses) {
+            return None;
+        }
         let saved = self.save_state();
         self.flush_deferred();
         self.branches.clear();
@@ -314,9 +331,7 @@ impl Builder<'_> {
             match insn.op_kind(i) {
                 OpKind::Register => self.place_register(&mut out, i, shape, &mut free, &mut kept)?,
                 OpKind::Memory => {
-                    replace_memory(&mut out, RAX);
-                    out.set_memory_displacement64(i64::from(offset) as u64);
-                    out.set_memory_displ_size(1);
+                    replace_memory(&mut out, RAX, offset);
                 }
                 _ => {}
             }

@@ -257,10 +257,9 @@ impl Builder<'_> {
                     | Mnemonic::Lddqu
                     | Mnemonic::Pcmpistri
             );
-            self.clobber_flags();
-            self.linear(insn)?;
-            self.translate_address(Need { write: operand == 0, size, aligned: size == 16 && !loose });
-            replace_memory(&mut out, RAX);
+            let aligned = size == 16 && !loose;
+            let offset = self.locate(insn, Need { write: operand == 0, size, aligned })?;
+            replace_memory(&mut out, RAX, offset);
         }
         self.encode(&out)?;
         let writes = insn.rflags_modified() & ARITHMETIC != 0;

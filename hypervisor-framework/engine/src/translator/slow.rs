@@ -4,6 +4,7 @@ use super::context::field;
 use super::emitter::host::RAX;
 use super::emitter::{At, Emitter, condition, opcode};
 use super::flags::{emit_load_flags, emit_save_flags};
+use super::held::Held;
 use super::lazy::Origin;
 use super::registers::STACK_POINTER;
 use super::stubs::{context, emit_second_way};
@@ -31,6 +32,8 @@ pub(super) struct Slow {
     lookup: Option<Lookup>,
     /// Where the flags come from that nobody has stored.
     entry: Option<Origin>,
+    /// What its step holds.
+    holding: Option<(Held, usize)>,
 }
 
 /// A look-up of an indirect branch's target, in the context, that may be repeated out of line.
@@ -70,7 +73,8 @@ impl Builder<'_> {
         let branches = (self.landings.len(), self.branches.len());
         self.landings.append(&mut self.branches);
         let (part, ops, entry) = (self.part, self.ops, self.entry);
-        self.slow.push(Slow { branches, part, ops, sync, vectors, back, lookup, entry });
+        let holding = self.holding.take().map(|held| (held, self.at));
+        self.slow.push(Slow { branches, part, ops, sync, vectors, back, lookup, entry, holding });
     }
 
     /// Ends an indirect branch.
@@ -109,6 +113,9 @@ impl Builder<'_> {
             self.emit_call(slow.ops, slow.sync);
             match slow.back {
                 Back::Resume { at, flags } => {
+                    if let Some((held, step)) = &slow.holding {
+                        self.look_up_again(held, *step);
+                    }
                     self.reload_vectors(slow.vectors);
                     if flags {
                         emit_load_flags(&mut self.e);

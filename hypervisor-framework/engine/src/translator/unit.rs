@@ -6,6 +6,7 @@ use super::context::{Unit, field, packed};
 use super::emitter::host::{RAX, RBP};
 use super::emitter::{At, Emitter, condition, group};
 use super::flags::Flags;
+use super::held::{Held, Holds};
 use super::lazy::{Effect, Origin};
 use super::path::Side;
 use super::slow::{Leave, Slow};
@@ -35,6 +36,8 @@ pub(super) struct Step {
     /// Its micro-ops in that: first, count.
     pub(super) ops: (usize, usize),
     pub(super) effect: Effect,
+    /// The general registers that it may write, bits by number.
+    pub(super) writes: u16,
 }
 
 /// See [`Builder::save_state`].
@@ -42,6 +45,7 @@ pub(super) struct Saved {
     code: usize,
     flags: (Flags, Option<Origin>, usize),
     vectors: Vectors,
+    holds: Holds,
     deferred: Option<(usize, usize, bool)>,
     leaves: usize,
     slow: usize,
@@ -116,6 +120,9 @@ pub(super) struct Builder<'a> {
     pub(super) part: usize,
     /// Ways out of parts that are followed by another.
     pub(super) sides: Vec<Side>,
+    /// Host addresses in the context, and the one that the current step has put there.
+    pub(super) holds: Holds,
+    pub(super) holding: Option<Held>,
     /// No run begins before this step.
     pub(super) no_run_before: usize,
     pub(super) info: &'a mut InstructionInfoFactory,
@@ -183,6 +190,8 @@ impl<'a> Builder<'a> {
             at: 0,
             part: 0,
             sides,
+            holds: Holds::default(),
+            holding: None,
             no_run_before: 0,
             info,
             branches,
@@ -306,6 +315,7 @@ impl<'a> Builder<'a> {
             code: self.e.here(),
             flags: (self.flags, self.origin, self.origin_at),
             vectors: self.vectors,
+            holds: self.holds,
             deferred: self.deferred,
             leaves: self.leaves.len(),
             slow: self.slow.len(),
@@ -316,7 +326,8 @@ impl<'a> Builder<'a> {
     pub(super) fn restore_state(&mut self, saved: &Saved) {
         self.e.bytes.truncate(saved.code);
         (self.flags, self.origin, self.origin_at) = saved.flags;
-        (self.vectors, self.deferred) = (saved.vectors, saved.deferred);
+        (self.vectors, self.holds, self.deferred) = (saved.vectors, saved.holds, saved.deferred);
+        self.holding = None;
         self.leaves.truncate(saved.leaves);
         self.slow.truncate(saved.slow);
         self.slot = saved.slots.0;
@@ -351,6 +362,7 @@ impl<'a> Builder<'a> {
         self.emit_call(ops, sync);
         (self.flags, self.origin) = (Flags::Memory, None);
         self.vectors = Vectors::default();
+        self.holds = Holds::default();
     }
 
     pub(super) fn emit_call(&mut self, ops: (usize, usize), sync: bool) {
