@@ -94,9 +94,15 @@ fn foreseen(insn: &Instruction) -> Option<Access> {
     let operand = memory_operand(insn)?;
     let size = insn.memory_size().size() as u32;
     let write = match shape(insn) {
-        Some(_) if insn.has_lock_prefix() || matches!(insn.mnemonic(), M::Xchg | M::Cmpxchg16b) => return None,
+        Some(_) if insn.has_lock_prefix() || matches!(insn.mnemonic(), M::Xchg | M::Cmpxchg16b) => {
+            return None;
+        }
         Some(shape) => operand == 0 && shape != Shape::Reads && !matches!(insn.mnemonic(), M::Mul | M::Imul),
-        None if matches!(insn.mnemonic(), M::Movdqu | M::Movups | M::Vmovdqu | M::Vmovups | M::Movq | M::Movd) => {
+        None if matches!(
+            insn.mnemonic(),
+            M::Movdqu | M::Movups | M::Vmovdqu | M::Vmovups | M::Movq | M::Movd
+        ) =>
+        {
             operand == 0
         }
         None => return None,
@@ -108,7 +114,8 @@ impl Builder<'_> {
     /// Puts the host address for the memory operand into RAX but for the offset that it answers, or branches to the slow
     /// path; RBP may be lost. Flags are kept, or forgotten as [`Builder::clobber_flags`] does.
     pub(super) fn locate(&mut self, insn: &Instruction, need: Need) -> Result<i32, Unsupported> {
-        if let Some(access) = access(insn, need.write, need.size).filter(|_| !need.aligned || need.size == 1) {
+        if let Some(access) = access(insn, need.write, need.size).filter(|_| !need.aligned || need.size == 1)
+        {
             if let Some(held) = self.holds.find(&access) {
                 self.e.load(RAX, place(held.place));
                 return Ok(access.low - held.low);
