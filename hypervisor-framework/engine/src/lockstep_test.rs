@@ -662,3 +662,42 @@ fn programs_end_alike_however_they_are_run() {
     }
     assert!(ends.len() > 1, "programs end in one way only: {ends:?}");
 }
+
+/// A loop that reads two neighbouring words a thousand times, from `place` on: what it holds is of no use at a page border.
+#[test]
+fn a_path_that_holds_look_ups_in_vain_is_made_anew() {
+    if Translator::new(1 << 20, Level::V2).is_none() {
+        return;
+    }
+    for (place, in_vain) in [(0x1008, false), (0x1ff8, true), (0x1ffc, true)] {
+        let mut code = vec![0x90; 0x800];
+        // mov esi, place; mov ecx, 1000
+        code.push(0xbe);
+        code.extend_from_slice(&(DATA as u32 + place).to_le_bytes());
+        code.extend_from_slice(&[0xb9, 0xe8, 3, 0, 0]);
+        let start = code.len();
+        // mov rax, [rsi]; add rdx, rax; mov rax, [rsi + 8]; add [rsi], rax; dec ecx; jnz; hlt
+        code.extend_from_slice(&[
+            0x48, 0x8b, 0x06, 0x48, 0x01, 0xc2, 0x48, 0x8b, 0x46, 0x08, 0x48, 0x01, 0x06,
+        ]);
+        code.extend_from_slice(&[0xff, 0xc9, 0x75, 0xef, 0xf4]);
+        let machines = [u32::MAX, 4].map(|threshold| {
+            let mut machine = Machine::new(&mut Random::new(1), &code, options(threshold));
+            for word in 0..2 {
+                let at = DATA + place as usize + 8 * word;
+                machine.ram.get_slice(at, 8).unwrap().copy_from(&[word as u8 + 1; 8]);
+            }
+            machine.engine.run(None);
+            machine
+        });
+        let [one, other] = &machines;
+        assert_eq!(one.state(), other.state(), "{place:#x}");
+        assert_eq!(one.engine.cpu.instructions, other.engine.cpu.instructions, "{place:#x}");
+        assert!(one.memory() == other.memory(), "{place:#x}");
+        let cache = &other.engine.cache;
+        let host = other.ram.get_slice(CODE + start, 1).unwrap().ptr_guard().as_ptr() as usize;
+        let block = cache.find(host, other.engine.cpu.mode.0).and_then(|id| cache.get(id)).unwrap();
+        assert_eq!(block.plain.get(), in_vain, "{place:#x}");
+        assert!(block.code.get().is_some(), "{place:#x}");
+    }
+}

@@ -100,6 +100,7 @@ pub(crate) fn build(cpu: &mut Cpu, act: &mut dyn FnMut(&mut Cpu, &[Message])) ->
         heat: Cell::new(0),
         taken: Cell::new(0),
         code: Cell::new(None),
+        plain: Cell::new(false),
         compiled: Cell::new(None),
         ops: ops.into_boxed_slice(),
         offset: page_offset as u16,

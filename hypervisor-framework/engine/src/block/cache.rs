@@ -245,6 +245,15 @@ impl BlockCache {
         code
     }
 
+    /// The block at a host address is to be translated anew, without held look-ups.
+    pub(crate) fn make_plain(&mut self, host: usize, mode: u8) {
+        let Some(block) = self.find(host, mode).and_then(|id| self.blocks.get(id as usize)) else { return };
+        block.plain.set(true);
+        if let (Some(code), Some(translator)) = (block.code.take(), &mut self.translator) {
+            translator.drop_block(code);
+        }
+    }
+
     /// Bytes the blocks and their look-up take.
     pub(crate) fn footprint(&self) -> usize {
         self.translator.as_ref().map_or(0, Translator::footprint)

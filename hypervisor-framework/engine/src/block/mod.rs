@@ -85,6 +85,8 @@ pub(crate) struct Block {
     pub(crate) taken: std::cell::Cell<u32>,
     /// Its translation.
     pub(crate) code: std::cell::Cell<Option<crate::os::Code>>,
+    /// What its translation held for later was of no use: it does without.
+    pub(crate) plain: std::cell::Cell<bool>,
     /// The region that starts with it, compiled.
     pub(crate) compiled: std::cell::Cell<Option<crate::os::Compiled>>,
     /// Dropped: its code was overwritten.

@@ -14,6 +14,7 @@ fn block(instructions: u32, taken: u32, chain: [u32; 2]) -> Block {
         heat: Cell::new(16),
         taken: Cell::new(taken),
         code: Cell::new(None),
+        plain: Cell::new(false),
         compiled: Cell::new(None),
         dead: Cell::new(false),
     }

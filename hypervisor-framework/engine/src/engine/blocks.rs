@@ -149,7 +149,13 @@ impl Engine {
         let (left, executed) = translator.run(&mut self.cpu, code, budget);
         self.cpu.instructions += executed;
         let link = match left {
-            Left::Find(link) => link,
+            Left::Find(link) => Some(link),
+            Left::Vain(linear) => {
+                if let Some(host) = self.cpu.mmu.lookup_fetch(linear) {
+                    self.cache.make_plain(host, self.cpu.mode.0);
+                }
+                None
+            }
             Left::Look => return Err(Flow::Indirect),
             Left::Stop => return Err(Flow::Stop),
             Left::Trap => return Err(Flow::Trap),
@@ -159,7 +165,9 @@ impl Engine {
             && let Some(host) = self.cpu.mmu.lookup_fetch(self.cpu.rip)
             && let Some(translator) = &mut self.cache.translator
         {
-            translator.link(link, code, host);
+            if let Some(link) = link {
+                translator.link(link, code, host);
+            }
             translator.remember(code, host, self.cpu.mode.has(Mode::USER));
         }
         if self.cpu.shadowed() {

@@ -15,6 +15,7 @@ pub(crate) fn host_level() -> Level {
 #[allow(dead_code)] // named by the caller, never made
 pub(crate) enum Left {
     Find(Link),
+    Vain(u64),
     Look,
     Stop,
     Trap,

@@ -57,7 +57,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn take_slots(&mut self, count: u64) -> u64 {
+    pub(super) fn take_slots(&mut self, count: u64) -> u64 {
         let slot = self.slot;
         self.slot += 8 * count;
         slot

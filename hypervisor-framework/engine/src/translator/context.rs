@@ -25,6 +25,8 @@ pub(super) mod exit {
     pub(crate) const TRAP: u32 = crate::block::Flow::Trap as u32;
     /// Not left: the block at RIP follows, supervisor's or user's code.
     pub(crate) const GO_ON: [u32; 2] = [TRAP + 1, TRAP + 2];
+    /// As `FIND`; and the path from `offset` of the page on holds look-ups in vain.
+    pub(crate) const VAIN: u32 = TRAP + 3;
 }
 
 /// An entry of a jump table: where the code for the guest's at a host address is.

@@ -8,7 +8,7 @@ use iced_x86::{Instruction, Mnemonic, Register};
 
 use super::context::field;
 use super::emitter::host::RAX;
-use super::emitter::{At, group};
+use super::emitter::{At, condition, group};
 use super::memory::{Need, is_wide};
 use super::native::{Shape, memory_operand, shape};
 use super::registers::{Home, home, spilled};
@@ -17,6 +17,8 @@ use super::unit::{Builder, Unsupported};
 
 /// Most bytes that a look-up spans: the more, the more often a page border lies between.
 const MAX_SPAN: i32 = 128;
+/// A path is made anew, holding nothing, when look-ups have failed so often: at a page border they do for ever.
+const FUSE: i32 = 64;
 /// Places in the context.
 pub(super) const PLACES: usize = 4;
 
@@ -120,7 +122,7 @@ impl Builder<'_> {
                 self.e.load(RAX, place(held.place));
                 return Ok(access.low - held.low);
             }
-            if let Some(held) = self.reach(self.at, &access) {
+            if let Some(held) = self.reach(self.at, &access).filter(|_| self.source.holds) {
                 self.clobber_flags();
                 self.look_up(&held)?;
                 self.e.store(RAX, place(held.place));
@@ -169,6 +171,9 @@ impl Builder<'_> {
     /// Does the access of a step go with more others than those `accesses` of a run, or with a look-up there has been?
     pub(super) fn prefers_to_hold(&self, at: usize, accesses: u32) -> bool {
         let Some(first) = self.steps.get(at).and_then(|step| foreseen(&step.insn)) else { return false };
+        if !self.source.holds {
+            return false;
+        }
         self.holds.find(&first).is_some() || self.reach(at, &first).is_some_and(|held| held.uses > accesses)
     }
 
@@ -193,6 +198,17 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// The slot that counts how often the path is yet left before it is made anew.
+    fn fuse(&mut self) -> u64 {
+        if let Some(fuse) = self.fuse {
+            return fuse;
+        }
+        let fuse = self.take_slots(1);
+        self.slots.push((fuse, FUSE as u64));
+        self.fuse = Some(fuse);
+        fuse
+    }
+
     /// Out of line, behind the interpreter's execution of step `at`, the first to use what is held: looks up again, or
     /// leaves the path.
     pub(super) fn look_up_again(&mut self, held: &Held, at: usize) {
@@ -212,7 +228,15 @@ impl Builder<'_> {
         let next = self.steps.get(at).map_or(0, |step| step.insn.next_ip());
         self.e.load(RAX, context(field::PAGE));
         self.e.lea(RAX, At::Base(RAX, i32::from(self.source.offset).wrapping_add(next as i32)));
-        self.e.jump(self.stubs.lookup[self.user]);
+        // sub dword [fuse], 1
+        let fuse = self.fuse();
+        self.e.memory_immediate(false, group::SUB, At::Near(fuse), 1);
+        self.e.jump_if(condition::NOT_EQUAL, self.stubs.lookup[self.user]);
+        self.e.store_immediate(false, At::Near(fuse), FUSE);
+        self.e.store(RAX, context(field::TARGET));
+        self.e.store_immediate(true, context(field::LINK), 0);
+        self.e.store_immediate(false, context(field::OFFSET), i32::from(self.source.offset));
+        self.e.jump(self.stubs.vain);
         self.e.land(found);
     }
 }

@@ -61,6 +61,8 @@ const MAX_GONE: u32 = 32;
 pub(crate) enum Left {
     /// The next block is to be found, and may be linked.
     Find(Link),
+    /// The next block is to be found; the one at this linear address is to be translated without held look-ups.
+    Vain(u64),
     /// Something wants a look between instructions.
     Look,
     /// As [`crate::block::Flow::Stop`].
@@ -210,7 +212,8 @@ impl Translator {
             return None;
         }
         let offset = parts.first()?.offset;
-        let source = Source { parts, offset, user: mode.has(Mode::USER), level: self.level };
+        let holds = !parts.first()?.plain.get();
+        let source = Source { parts, offset, user: mode.has(Mode::USER), level: self.level, holds };
         let buffers = std::mem::take(&mut self.buffers);
         let tools = (&mut self.encoder, &mut self.info);
         let builder = Builder::new((self.next, self.cold), self.slot, tools, &self.stubs, source, buffers);
@@ -266,6 +269,7 @@ impl Translator {
         let used = i64::from(budget) - i64::from(context.budget);
         let left = match outcome {
             exit::FIND => Left::Find(Link { address: context.link, epoch }),
+            exit::VAIN => Left::Vain(context.page | u64::from(context.offset)),
             exit::LEAVE => Left::Look,
             exit::STOP => Left::Stop,
             _ => Left::Trap,

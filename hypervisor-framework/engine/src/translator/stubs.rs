@@ -52,6 +52,8 @@ pub(super) struct Stubs {
     pub(super) look: u64,
     /// Leaves at `target` to find the next block; flags and registers are where they belong.
     pub(super) find_target: [u64; 2],
+    /// Leaves at `target`, since what the path from `offset` on holds is of no use.
+    pub(super) vain: u64,
     /// Goes to the block at the CPU's RIP, after a call that ended a block; by privilege.
     pub(super) after: [u64; 2],
     /// Leaves to find the block at offset EAX of the page: its code was dropped.
@@ -269,6 +271,7 @@ pub(super) fn emit(e: &mut Emitter) -> Stubs {
         stubs.find_target[user] = leave_target(e, exit::FIND);
     }
     let look_target = leave_target(e, exit::LEAVE);
+    stubs.vain = leave_target(e, exit::VAIN);
 
     stubs.refetch = e.address_here();
     emit_enter(e);

@@ -62,6 +62,8 @@ pub(super) struct Source<'a> {
     pub(super) user: bool,
     /// The instructions the guest has.
     pub(super) level: Level,
+    /// Look-ups are held for later accesses.
+    pub(super) holds: bool,
 }
 
 /// Buffers that one translation leaves to the next.
@@ -123,6 +125,8 @@ pub(super) struct Builder<'a> {
     /// Host addresses in the context, and the one that the current step has put there.
     pub(super) holds: Holds,
     pub(super) holding: Option<Held>,
+    /// See [`Builder::fuse`].
+    pub(super) fuse: Option<u64>,
     /// No run begins before this step.
     pub(super) no_run_before: usize,
     pub(super) info: &'a mut InstructionInfoFactory,
@@ -192,6 +196,7 @@ impl<'a> Builder<'a> {
             sides,
             holds: Holds::default(),
             holding: None,
+            fuse: None,
             no_run_before: 0,
             info,
             branches,
