@@ -10,6 +10,7 @@ fn block(offset: u16) -> Block {
         chain: [const { Cell::new(NO_BLOCK) }; 2],
         bytes: Box::new([0x90; 8]),
         heat: Cell::new(0),
+        taken: Cell::new(0),
         code: Cell::new(None),
         compiled: Cell::new(None),
         dead: Cell::new(false),
