@@ -12,6 +12,7 @@ fn block(offset: u16) -> Block {
         heat: Cell::new(0),
         taken: Cell::new(0),
         code: Cell::new(None),
+        plain: Cell::new(false),
         compiled: Cell::new(None),
         dead: Cell::new(false),
     }
