@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::os::fd::BorrowedFd;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-use super::os::{DirReader, Handle};
-use super::tree::{Charge, Node};
+use super::os::DirReader;
+use super::tree::{Charge, Node, OpenFile};
 use super::wire::{Errno, Result};
 use crate::lock;
 
@@ -39,17 +37,6 @@ pub(super) enum Role {
     XattrRead(Arc<XattrValue>),
     /// An extended attribute to be set when the fid is clunked.
     XattrWrite(Arc<Mutex<XattrWrite>>),
-}
-
-/// An open regular file.
-#[derive(Debug)]
-pub(super) struct OpenFile {
-    /// Tells it from every other one of this server.
-    pub(super) serial: u64,
-    pub(super) handle: Handle,
-    /// What [`Server::set_ids`](super::Server) was when the file was last known to be no set-user-id program.
-    pub(super) plain: AtomicU64,
-    pub(super) _charge: Charge,
 }
 
 /// An open directory.
@@ -118,12 +105,6 @@ impl Fid {
 impl State {
     pub(super) fn is_walked(&self) -> bool {
         matches!(self.role, Role::Walked)
-    }
-}
-
-impl OpenFile {
-    pub(super) fn fd(&self) -> Result<BorrowedFd<'_>> {
-        Ok(self.handle.fd()?)
     }
 }
 

@@ -46,7 +46,7 @@ impl ShareConfig {
 
 /// What a client can have of a [`Server`] at once. What exceeds a limit is answered with `ENFILE`, memory with `ENOMEM`.
 ///
-/// The server has up to `open_files + cached_directories` descriptors, a few more while it works, and one for each file
+/// The server has up to `2 * open_files + cached_directories` descriptors, a few more while it works, and one for each file
 /// with locks. Whoever makes one raises the process's limit (`RLIMIT_NOFILE`) accordingly; when descriptors run out all the
 /// same, cached ones are closed.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,8 @@ pub struct Limits {
     pub fids: usize,
     /// Nodes: what fids stand for, and the directories above.
     pub nodes: usize,
-    /// Files and directories open at once.
+    /// Directories open at once, and as many files that keep their descriptor while they are open. Others are opened again
+    /// when they are used, which fails if the host has moved them away, or no longer gives the process that access.
     pub open_files: usize,
     /// Directories that keep a descriptor to save the way to them, and removed files that are still held.
     pub cached_directories: usize,
@@ -101,7 +102,7 @@ pub struct Server {
     pub(super) fids: FidTable,
     pub(super) locks: LockTable,
     pub(super) qids: QidPaths,
-    pub(super) open_files: Arc<Capacity>,
+    pub(super) open_directories: Arc<Capacity>,
     pub(super) memory: Arc<Capacity>,
     pub(super) next_open: AtomicU64,
     /// Held while a file's mapped owner is read, changed and written.
@@ -155,7 +156,11 @@ impl Server {
         let open =
             |error: rustix::io::Errno| ShareError::Open { path: config.root.clone(), source: error.into() };
         let limits = config.limits;
-        let tree_limits = TreeLimits { nodes: limits.nodes, handles: limits.cached_directories };
+        let tree_limits = TreeLimits {
+            nodes: limits.nodes,
+            handles: limits.cached_directories,
+            open_files: limits.open_files,
+        };
         let tree = Tree::new(&config.root, tree_limits).map_err(open)?;
         let root = tree.root().id();
         let server = Self {
@@ -165,7 +170,7 @@ impl Server {
             fids: FidTable::new(limits.fids),
             locks: LockTable::default(),
             qids: QidPaths::new(root),
-            open_files: Capacity::new(limits.open_files),
+            open_directories: Capacity::new(limits.open_files),
             memory: Capacity::new(limits.memory),
             next_open: AtomicU64::new(0),
             ownership: Mutex::default(),

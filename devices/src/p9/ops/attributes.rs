@@ -108,7 +108,7 @@ impl Server {
             _ => return Err(Errno::EINVAL),
         }
         if let Role::File(file) = &state.role
-            && fs::ftruncate(file.fd()?, size).is_ok()
+            && fs::ftruncate(self.tree.descriptor(file)?.fd()?, size).is_ok()
         {
             return Ok(());
         }
@@ -120,12 +120,11 @@ impl Server {
     /// Tstatfs: the host's file system, by the name of 9P's.
     pub(in crate::p9) fn statfs(&self, fid: u32, reply: Reply) -> Result<Reply> {
         let state = self.fids.get(fid)?.state();
-        let stat = match &state.role {
-            Role::File(file) => fs::fstatvfs(file.fd()?)?,
-            _ => {
-                let node = if state.node.is_directory() { state.node } else { state.node.parent() };
-                fs::fstatvfs(self.tree.handle(&node)?.fd()?)?
-            }
+        let stat = if let Role::File(file) = &state.role {
+            fs::fstatvfs(self.tree.descriptor(file)?.fd()?)?
+        } else {
+            let node = if state.node.is_directory() { state.node } else { state.node.parent() };
+            fs::fstatvfs(self.tree.handle(&node)?.fd()?)?
         };
         // f_blocks counts in f_frsize.
         let unit =

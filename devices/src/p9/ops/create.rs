@@ -45,10 +45,10 @@ impl Server {
         let plain = if gives_rights(mode) { 0 } else { self.set_ids.load(Ordering::Acquire) };
         let new =
             NewFile { mode: file_type::REGULAR | mode & PERMISSIONS, uid: fid.uid, gid, device: (0, 0) };
-        let (node, stat, file) = self.tree.create(&state.node, name, |dir, name| {
+        let (node, stat, (handle, plain)) = self.tree.create(&state.node, name, |dir, name| {
             for _ in 0..ATTEMPTS {
                 match self.create_file(dir, name, host, &new) {
-                    Ok((stat, handle)) => return Ok((stat, self.opened(handle, plain)?)),
+                    Ok((stat, handle)) => return Ok((stat, (handle, plain))),
                     Err(Errno::EEXIST) if !flags.exclusive() => {}
                     Err(error) => return Err(error),
                 }
@@ -59,6 +59,7 @@ impl Server {
             }
             Err(Errno::EAGAIN)
         })?;
+        let file = self.created(&node, (handle, host), plain);
         fid.become_open(node, Role::File(file))?;
         Ok(reply.qid(self.qids.qid(&stat)).u32(0))
     }
@@ -77,12 +78,12 @@ impl Server {
         dir: &Arc<Handle>,
         name: &CStr,
         flags: OpenFlags,
-    ) -> Result<(Stat, Arc<crate::p9::fid::OpenFile>)> {
+    ) -> Result<(Stat, (Handle, u64))> {
         let kind = dir.stat_child(name)?.file_type();
         let handle = self.tree.with_room(|| Ok(Handle::child(dir, name, kind)?))?;
         let stat = handle.stat()?;
-        let file = self.open_file(&handle, stat.file_type(), flags)?;
-        Ok((stat, file))
+        let file = self.open_handle(&handle, stat.file_type(), flags)?;
+        Ok((stat, (file, 0)))
     }
 
     /// Gives a new file its owner and mode, or removes it again.

@@ -7,11 +7,11 @@ use rustix::fs;
 
 use crate::lock;
 use crate::p9::Server;
-use crate::p9::fid::{OpenDirectory, OpenFile, Role};
+use crate::p9::fid::{OpenDirectory, Role};
 use crate::p9::os::{self, DirReader, Handle};
 use crate::p9::server::Buffers;
 use crate::p9::transfer::RequestReader;
-use crate::p9::tree::Charge;
+use crate::p9::tree::{Node, OpenFile};
 use crate::p9::wire::spec::{READ_REPLY_HEADER_LEN, file_type};
 use crate::p9::wire::{Errno, OpenFlags, Reply, Result};
 
@@ -37,20 +37,19 @@ impl Server {
             }
             self.open_directory(&handle)?
         } else {
-            Role::File(self.open_file(&handle, stat.file_type(), flags)?)
+            Role::File(self.open_file((&state.node, &handle), stat.file_type(), flags)?)
         };
         fid.become_open(state.node, role)?;
         // An iounit of 0: as much as fits into a message.
         Ok(reply.qid(self.qids.qid(&stat)).u32(0))
     }
 
-    fn charge_open(&self) -> Result<(u64, Charge)> {
-        let charge = self.open_files.take(1).ok_or(Errno::ENFILE)?;
-        Ok((self.next_open.fetch_add(1, Ordering::Relaxed), charge))
+    fn next_serial(&self) -> u64 {
+        self.next_open.fetch_add(1, Ordering::Relaxed)
     }
 
     fn open_directory(&self, handle: &Handle) -> Result<Role> {
-        let (serial, charge) = self.charge_open()?;
+        let (serial, charge) = (self.next_serial(), self.open_directories.take(1).ok_or(Errno::ENFILE)?);
         let fd = self.tree.with_room(|| Ok(handle.open_dir()?))?;
         Ok(Role::Directory(Arc::new(OpenDirectory {
             serial,
@@ -60,11 +59,23 @@ impl Server {
         })))
     }
 
-    /// Opens the file of type `kind` that `handle` reaches.
+    /// Opens the file of type `kind` that `node` is and `handle` reaches.
     ///
     /// # Errors
-    /// EISDIR, ELOOP or ENXIO for what is no regular file, ENFILE if too many are open, and what open(2) says.
-    pub(super) fn open_file(&self, handle: &Handle, kind: u32, flags: OpenFlags) -> Result<Arc<OpenFile>> {
+    /// EISDIR, ELOOP or ENXIO for what is no regular file, and what open(2) says.
+    pub(super) fn open_file(
+        &self,
+        (node, handle): (&Arc<Node>, &Handle),
+        kind: u32,
+        flags: OpenFlags,
+    ) -> Result<Arc<OpenFile>> {
+        let host = flags.to_host()?;
+        let opened = self.open_handle(handle, kind, flags)?;
+        Ok(self.tree.opened(node, (opened, host), self.next_serial(), 0))
+    }
+
+    /// The same, without a note of it.
+    pub(super) fn open_handle(&self, handle: &Handle, kind: u32, flags: OpenFlags) -> Result<Handle> {
         match kind {
             file_type::REGULAR if flags.directory() => return Err(Errno::ENOTDIR),
             file_type::REGULAR => {}
@@ -77,16 +88,17 @@ impl Server {
         if flags.truncate() {
             fs::ftruncate(&fd, 0)?;
         }
-        self.opened(Handle::of_open(fd), 0)
+        Ok(Handle::of_open(fd))
     }
 
-    /// A regular file that has been opened. `plain` is 0 if it may be a set-user-id program.
-    ///
-    /// # Errors
-    /// ENFILE if too many are open.
-    pub(super) fn opened(&self, handle: Handle, plain: u64) -> Result<Arc<OpenFile>> {
-        let (serial, _charge) = self.charge_open()?;
-        Ok(Arc::new(OpenFile { serial, handle, plain: plain.into(), _charge }))
+    /// Notes that a regular file was made and opened with `flags`. `plain` is 0 if it may be a set-user-id program.
+    pub(super) fn created(
+        &self,
+        node: &Arc<Node>,
+        (handle, flags): (Handle, fs::OFlags),
+        plain: u64,
+    ) -> Arc<OpenFile> {
+        self.tree.opened(node, (handle, flags), self.next_serial(), plain)
     }
 
     /// Tread, straight into the reply's buffers; answers the bytes read.
@@ -101,7 +113,8 @@ impl Server {
         match self.fids.get(fid)?.state().role {
             Role::File(file) => {
                 check_offset(offset)?;
-                Ok(buffers.reply.read_from(READ_REPLY_HEADER_LEN, file.fd()?, offset, room)?)
+                let handle = self.tree.descriptor(&file)?;
+                Ok(buffers.reply.read_from(READ_REPLY_HEADER_LEN, handle.fd()?, offset, room)?)
             }
             Role::XattrRead(value) => {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX).min(value.bytes.len());
@@ -134,10 +147,11 @@ impl Server {
         let written = match fid.state().role {
             Role::File(file) => {
                 check_offset(offset)?;
+                let handle = self.tree.descriptor(&file)?;
                 if fid.uid != ROOT {
-                    self.drop_set_ids(&file)?;
+                    self.drop_set_ids(&file, &handle)?;
                 }
-                request.write_to(file.fd()?, offset, length)?
+                request.write_to(handle.fd()?, offset, length)?
             }
             Role::XattrWrite(write) => {
                 let write = &mut *lock(&write);
@@ -155,11 +169,11 @@ impl Server {
 
     /// Whoever writes to a set-user-id program, root aside, makes it an ordinary one. No client asks for that: it counts on
     /// the kernel below, which is none of the guest's or takes the server for root.
-    fn drop_set_ids(&self, file: &OpenFile) -> Result<()> {
+    fn drop_set_ids(&self, file: &OpenFile, handle: &Handle) -> Result<()> {
         let now = self.set_ids.load(Ordering::Acquire);
         if file.plain.load(Ordering::Relaxed) != now {
             let _one_at_a_time = lock(&self.ownership);
-            self.ids.drop_set_ids(&file.handle)?;
+            self.ids.drop_set_ids(handle)?;
             file.plain.store(now, Ordering::Relaxed);
         }
         Ok(())
@@ -168,7 +182,7 @@ impl Server {
     /// Tfsync: answered when the host has done it.
     pub(in crate::p9) fn fsync(&self, fid: u32, data_only: bool) -> Result<()> {
         match self.fids.get(fid)?.state().role {
-            Role::File(file) => Ok(os::sync(file.fd()?, data_only)?),
+            Role::File(file) => Ok(os::sync(self.tree.descriptor(&file)?.fd()?, data_only)?),
             Role::Directory(directory) => Ok(os::sync(lock(&directory.reader).fd(), data_only)?),
             _ => Err(Errno::EBADF),
         }

@@ -8,44 +8,29 @@ mod locks;
 mod walk;
 mod xattrs;
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use super::Server;
-use super::fid::{OpenFile, Role, State};
+use super::fid::{Role, State};
 use super::os::{Handle, Stat};
 use super::wire::Result;
 
-/// A way to a fid's file: if it is open, through that, so that it works when the name is long gone.
-enum Reached {
-    Open(Arc<OpenFile>),
-    Closed(Arc<Handle>),
-}
-
-impl Deref for Reached {
-    type Target = Handle;
-
-    fn deref(&self) -> &Handle {
-        match self {
-            Self::Open(file) => &file.handle,
-            Self::Closed(handle) => handle,
-        }
-    }
-}
-
 impl Server {
-    fn reach(&self, state: &State) -> Result<Reached> {
+    /// A way to a fid's file: if it is open, through that, so that it works when the name is long gone.
+    fn reach(&self, state: &State) -> Result<Arc<Handle>> {
         match &state.role {
-            Role::File(file) => Ok(Reached::Open(Arc::clone(file))),
-            _ => self.tree.handle(&state.node).map(Reached::Closed),
+            Role::File(file) => file.descriptor().map_or_else(|| self.tree.handle(&state.node), Ok),
+            _ => self.tree.handle(&state.node),
         }
     }
 
     /// A file's attributes on the host.
     fn host_stat(&self, state: &State) -> Result<Stat> {
-        match &state.role {
-            Role::File(file) => Ok(file.handle.stat()?),
-            _ => self.tree.stat(&state.node),
+        if let Role::File(file) = &state.role
+            && let Some(handle) = file.descriptor()
+        {
+            return Ok(handle.stat()?);
         }
+        self.tree.stat(&state.node)
     }
 }

@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::XattrFlags;
 
-use super::Reached;
 use crate::p9::fid::{Fid, Role, State, XattrValue, XattrWrite};
 use crate::p9::identity::RESERVED_XATTRS;
-use crate::p9::os::{self, HostResult};
+use crate::p9::os::{self, Handle, HostResult};
 use crate::p9::wire::spec::xattr;
 use crate::p9::wire::{Errno, Reply, Result};
 use crate::p9::{IdMode, Server};
@@ -52,7 +51,8 @@ impl Server {
         let fid = self.fids.get(fid)?;
         let state = fid.state();
         let bytes = if name.is_empty() {
-            self.list(&self.reach(&state)?)?
+            let handle = self.reach(&state)?;
+            self.list(&handle)?
         } else {
             let name = self.attribute_name(name)?;
             let handle = self.reach(&state)?;
@@ -65,7 +65,7 @@ impl Server {
         Ok(reply.u64(length as u64))
     }
 
-    fn list(&self, handle: &Reached) -> Result<Vec<u8>> {
+    fn list(&self, handle: &Handle) -> Result<Vec<u8>> {
         let all = sized(|names| handle.xattr_list(names))?;
         let names = all.split_inclusive(|byte| *byte == 0);
         Ok(names.filter(|name| self.is_open_to_guest(name)).flatten().copied().collect())

@@ -123,14 +123,60 @@ fn only_files_and_directories_are_opened() {
 }
 
 #[test]
-fn open_files_are_bounded() {
+fn open_directories_are_bounded() {
     let share = Share::with(|config| config.limits.open_files = 1);
-    share.write("file", "");
-    let first = share.open("file", RDONLY);
-    let second = share.fid("file");
+    let first = share.open("", RDONLY);
+    let second = share.fid("");
     assert_eq!(share.client.open(second, RDONLY), Err(Errno::ENFILE));
     share.client.clunk(first).unwrap();
     share.client.open(second, RDONLY).unwrap();
+}
+
+/// How many descriptors of this process lead into the share, where the host tells.
+fn descriptors(share: &Share) -> Option<usize> {
+    let inside = |entry: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_link(entry.unwrap().path()).is_ok_and(|to| to.starts_with(share.dir.path()))
+    };
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.map(inside).filter(|inside| *inside).count())
+}
+
+#[test]
+fn more_files_are_open_than_have_descriptors() {
+    let share = Share::with(|config| config.limits.open_files = 4);
+    let c = &share.client;
+    share.client.mkdir(ROOT, "dir", 0o755).unwrap();
+    let dir = share.fid("dir");
+    let mut fids = Vec::new();
+    for index in 0..40u32 {
+        // Made and opened, or opened again; one of them to append.
+        let (name, flags) = (format!("file{index}"), if index == 7 { RDWR | APPEND } else { RDWR });
+        let fid = c.create_in(dir, &name, flags | TRUNC, 0o600).unwrap();
+        c.write(fid, 0, format!("content {index:02}")).unwrap();
+        fids.push(if index % 3 == 0 { share.open(&format!("dir/{name}"), RDWR) } else { fid });
+    }
+    let held = descriptors(&share);
+    assert!(held.is_none_or(|held| held < 12), "{held:?}");
+    // Renamed or not, they are what they were; with what was written, and not emptied again.
+    c.renameat(ROOT, "dir", ROOT, "moved").unwrap();
+    c.renameat(dir, "file3", ROOT, "elsewhere").unwrap();
+    for (index, fid) in fids.iter().enumerate() {
+        let content = format!("content {index:02}");
+        assert_eq!(c.read(*fid, 0, 99).unwrap(), content.as_bytes());
+        assert_eq!(c.write(*fid, 8, "ab"), Ok(2));
+        let expected = if index == 7 { "content 07ab".to_owned() } else { "content ab".to_owned() };
+        assert_eq!(c.read(*fid, 0, 99).unwrap(), expected.as_bytes());
+        assert_eq!(c.getattr(*fid).unwrap().size, expected.len() as u64);
+        c.fsync(*fid, 0).unwrap();
+    }
+    assert_eq!(share.read("elsewhere"), "content ab");
+    // Removed ones stay as long as nodes keep their files.
+    for index in 20..40 {
+        c.unlink(dir, format!("file{index}"), 0).unwrap();
+    }
+    for fid in &fids[20..] {
+        assert_eq!(c.read(*fid, 0, 99).unwrap(), b"content ab");
+        assert_eq!(c.getattr(*fid).unwrap().nlink, 0);
+    }
 }
 
 #[test]

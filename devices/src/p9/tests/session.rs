@@ -36,7 +36,7 @@ fn a_version_ends_the_session() {
     share.client.version(8192).unwrap();
     assert_eq!(share.client.getattr(ROOT), Err(Errno::EBADF));
     assert_eq!(share.client.getattr(fid), Err(Errno::EBADF));
-    assert_eq!(share.client.server.open_files.used(), 0);
+    assert_eq!(share.client.server.open_directories.used(), 0);
     share.client.attach_as(ROOT, 0).unwrap();
     let fid = share.open("file", 2);
     assert_eq!(share.client.lock(fid, 1, 0, 0, 2), Ok(0), "the lock is gone");

@@ -8,6 +8,7 @@
 //!
 //! Directories that have been searched keep their descriptor in a cache of bounded size ([`HandleCache`]). A node about to
 //! be unlinked is pinned: it gets a descriptor while there still is a name, so that what the client holds stays usable.
+//! [`OpenFile`]s are in another such cache: Linux's client, when it caches, has every file open that was ever written to.
 //!
 //! # Locks
 //! 1. `Tree::renames`, by renames, across the call to the host;
@@ -20,10 +21,12 @@
 mod capacity;
 mod handles;
 mod node;
+mod open;
 mod rename;
 
 pub(super) use capacity::{Capacity, Charge};
 pub(super) use node::Node;
+pub(super) use open::OpenFile;
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -38,13 +41,15 @@ use super::os::{Handle, HostResult};
 pub(super) struct TreeLimits {
     pub(super) nodes: usize,
     pub(super) handles: usize,
+    pub(super) open_files: usize,
 }
 
 /// A share's nodes.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: Arc<Node>,
-    handles: HandleCache,
+    handles: HandleCache<Node>,
+    open_files: HandleCache<OpenFile>,
     nodes: Arc<Capacity>,
     /// For the order of locks.
     next_serial: AtomicU64,
@@ -60,6 +65,7 @@ impl Tree {
         Ok(Self {
             root: Arc::new(Node::root(handle, &stat)),
             handles: HandleCache::new(limits.handles),
+            open_files: HandleCache::new(limits.open_files),
             nodes: Capacity::new(limits.nodes),
             next_serial: AtomicU64::new(1),
             renames: Mutex::new(()),
@@ -73,6 +79,7 @@ impl Tree {
     /// Closes every descriptor that is only kept to save time; for when the process has no more.
     pub(super) fn close_idle(&self) {
         self.handles.clear();
+        self.open_files.clear();
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 
-use super::handles::HandleSlot;
+use super::handles::{HandleSlot, Holder};
 use super::{Charge, Tree};
 use crate::lock;
 use crate::p9::os::{FileId, Handle, Stat};
@@ -94,8 +94,9 @@ impl Node {
         self.file_type == file_type::DIRECTORY
     }
 
-    pub(super) fn handle_slot(&self) -> &HandleSlot {
-        &self.handle
+    /// Is there a name that leads to it, as far as is known here?
+    pub(super) fn is_linked(&self) -> bool {
+        lock(&self.place).as_ref().is_none_or(|place| place.linked)
     }
 
     fn is(&self, stat: &Stat) -> bool {
@@ -127,6 +128,16 @@ impl Node {
     fn open_from(&self, parent: &Arc<Handle>, name: &CStr) -> Result<Handle> {
         let handle = Handle::child(parent, name, self.file_type)?;
         if self.is(&handle.stat()?) { Ok(handle) } else { Err(Errno::ESTALE) }
+    }
+}
+
+impl Holder for Node {
+    fn handle_slot(&self) -> &HandleSlot {
+        &self.handle
+    }
+
+    fn is_pinned(&self) -> bool {
+        self.handle.is_pinned()
     }
 }
 
@@ -192,7 +203,7 @@ impl Tree {
         while let Some((node, name)) = way.pop() {
             handle = Arc::new(self.with_room(|| node.open_from(&handle, &name))?);
             if node.is_directory() {
-                self.handles.keep(&node, &handle, false);
+                self.handles.keep(&node, &handle);
             }
         }
         Ok(handle)
@@ -281,7 +292,8 @@ impl Tree {
             handle.stat().is_ok_and(|stat| node.is(&stat)).then(|| Arc::new(handle))
         });
         if let Some(handle) = handle {
-            self.handles.keep(node, &handle, true);
+            node.handle.pin();
+            self.handles.keep(node, &handle);
         }
     }
 }

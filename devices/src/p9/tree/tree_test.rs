@@ -1,8 +1,9 @@
+use super::handles::Holder;
 use super::*;
 use crate::p9::wire::Errno;
 
 fn tree(dir: &tempfile::TempDir, handles: usize) -> Tree {
-    Tree::new(dir.path(), TreeLimits { nodes: 100_000, handles }).unwrap()
+    Tree::new(dir.path(), TreeLimits { nodes: 100_000, handles, open_files: 8 }).unwrap()
 }
 
 fn find(tree: &Tree, path: &str) -> Result<Arc<Node>, Errno> {
