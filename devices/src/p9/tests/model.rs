@@ -303,8 +303,10 @@ fn contents(path: &Path) -> Vec<(PathBuf, u32, u64, Vec<u8>)> {
     all
 }
 
-fn run(ops: Vec<Op>, cached_directories: usize) {
-    let share = Share::with(|config| config.limits.cached_directories = cached_directories);
+fn run(ops: Vec<Op>, cached_directories: usize, open_files: usize) {
+    let share = Share::with(|config| {
+        (config.limits.cached_directories, config.limits.open_files) = (cached_directories, open_files);
+    });
     let mut pair = Pair { share, twin: Twin(tempfile::tempdir().unwrap()), files: Vec::new() };
     // The twin's files get exact modes through the umask of this process only if it takes nothing away.
     for op in ops {
@@ -318,12 +320,18 @@ proptest! {
 
     #[test]
     fn the_same_as_done_directly(ops in prop::collection::vec(op(), 1..120)) {
-        run(ops, 1024);
+        run(ops, 1024, 1024);
     }
 
     /// Every directory is found anew each time.
     #[test]
     fn the_same_without_kept_descriptors(ops in prop::collection::vec(op(), 1..120)) {
-        run(ops, 0);
+        run(ops, 0, 1024);
+    }
+
+    /// Every file is opened again for each use.
+    #[test]
+    fn the_same_with_one_open_file(ops in prop::collection::vec(op(), 1..120)) {
+        run(ops, 1024, 1);
     }
 }
