@@ -245,12 +245,15 @@ impl BlockCache {
         code
     }
 
-    /// The block at a host address is to be translated anew, without held look-ups.
-    pub(crate) fn make_plain(&mut self, host: usize, mode: u8) {
-        let Some(block) = self.find(host, mode).and_then(|id| self.blocks.get(id as usize)) else { return };
+    /// Translates the block at a host address anew, without held look-ups.
+    pub(crate) fn make_plain(&mut self, host: usize, mode: Mode) {
+        let Some(id) = self.find(host, mode.0) else { return };
+        let Some(block) = self.get(id) else { return };
         block.plain.set(true);
-        if let (Some(code), Some(translator)) = (block.code.take(), &mut self.translator) {
-            translator.drop_block(code);
+        let Some(old) = block.code.take() else { return };
+        let code = self.translate(id, mode);
+        if let Some(translator) = &mut self.translator {
+            translator.replace(old, code);
         }
     }
 

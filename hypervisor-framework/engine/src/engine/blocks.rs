@@ -152,7 +152,7 @@ impl Engine {
             Left::Find(link) => Some(link),
             Left::Vain(linear) => {
                 if let Some(host) = self.cpu.mmu.lookup_fetch(linear) {
-                    self.cache.make_plain(host, self.cpu.mode.0);
+                    self.cache.make_plain(host, self.cpu.mode);
                 }
                 None
             }

@@ -52,6 +52,9 @@ impl Translator {
     pub(crate) fn remember(&mut self, _: Code, _: usize, _: bool) {
         match *self {}
     }
+    pub(crate) fn replace(&mut self, _: Code, _: Option<Code>) {
+        match *self {}
+    }
     pub(crate) fn drop_block(&mut self, _: Code) {
         match *self {}
     }

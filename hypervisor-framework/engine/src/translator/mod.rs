@@ -6,10 +6,10 @@
 //!
 //! At the seams between blocks all state but the general registers is in memory: arithmetic flags in the context (as
 //! LAHF and SETO give them), XMM registers in [`Cpu`]. Within a block flags are stored only where they cannot be worked
-//! out again (`lazy`), and neighbouring accesses share a look-up in the TLB (`runs`). What mostly follows a block is
-//! translated with it (`path`). Blocks of one page are chained through slots. Across pages the TLB says which host page the target is in; an inline cache compares that page, indirect branches look into a table
-//! by host address. So a flush of translations costs no link. Each loop passes a test of the pending word, each block
-//! counts down a budget.
+//! out again (`lazy`), and neighbouring accesses share a look-up in the TLB (`runs`, `held`). What mostly follows a block is
+//! translated with it (`path`). Blocks of one page are chained through slots. Across pages the TLB says which host page the
+//! target is in; an inline cache compares that page, indirect branches look into a table by host address. So a flush of
+//! translations costs no link. Each loop passes a test of the pending word, each block counts down a budget.
 #![allow(unsafe_code)] // runs generated code
 
 mod avx;
@@ -83,6 +83,8 @@ pub(crate) struct Link {
 pub(crate) struct Code {
     entry: u64,
     gone: u64,
+    /// See [`Translator::epoch`].
+    epoch: u64,
 }
 
 type Enter = extern "sysv64" fn(*mut Context, u64) -> u32;
@@ -222,7 +224,7 @@ impl Translator {
         let buffers = &self.buffers;
         self.region.write_code(self.next, &buffers.bytes)?;
         self.region.write_code(self.cold, &buffers.cold)?;
-        let code = Code { entry: self.next, gone: made.gone };
+        let code = Code { entry: self.next, gone: made.gone, epoch: self.epoch };
         for (slot, value) in &buffers.slots {
             self.region.write_slot(*slot, *value)?;
         }
@@ -303,6 +305,17 @@ impl Translator {
         {
             *second = old;
         }
+    }
+
+    /// A block has other code: who still enters the old one goes there. Links lead to the old one for as long as their
+    /// page's blocks live.
+    pub(crate) fn replace(&mut self, old: Code, code: Option<Code>) {
+        if old.epoch != self.epoch {
+            return;
+        }
+        let mut e = Emitter::new(old.entry);
+        e.jump(code.map_or(old.gone, |code| code.entry));
+        let _ = self.region.write_code(old.entry, &e.bytes);
     }
 
     /// A block was dropped: who still enters it goes on elsewhere.
