@@ -263,14 +263,21 @@ impl BlockCache {
             + self.portable.as_ref().map_or(0, Portable::footprint)
             + self.blocks.len() * size_of::<Block>()
             + size_of_val(&*self.jumps)
+            + self.crossing.footprint()
             + self.held().max(self.kept)
     }
 
     /// Bytes allocated for blocks, piece by piece.
     fn held(&self) -> usize {
-        let held = |block: &Block| allocated(size_of_val(&*block.ops)) + allocated(block.bytes.len());
-        self.blocks.iter().map(held).sum::<usize>()
+        self.blocks.iter().map(Block::allocated).sum::<usize>()
             + self.pages.values().map(|page| allocated(page.capacity() * 8) + 64).sum::<usize>()
+    }
+}
+
+impl Block {
+    /// Bytes allocated for it beside itself.
+    pub(super) fn allocated(&self) -> usize {
+        allocated(size_of_val(&*self.ops)) + allocated(self.bytes.len())
     }
 }
 

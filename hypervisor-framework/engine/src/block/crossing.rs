@@ -43,6 +43,11 @@ impl Crossing {
         (*kept.block.bytes == *bytes).then_some(kept.block)
     }
 
+    /// Bytes it takes.
+    pub(super) fn footprint(&self) -> usize {
+        size_of_val(&*self.0) + self.0.iter().flatten().map(|kept| kept.block.allocated()).sum::<usize>()
+    }
+
     /// Keeps a block for the next time.
     pub(crate) fn put(&mut self, host: usize, mode: u8, block: Block) {
         if let Some(place) = self.0.get_mut(index(host)) {

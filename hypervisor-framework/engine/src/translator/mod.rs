@@ -349,7 +349,9 @@ impl Translator {
         let used = (self.next - self.region.code_address())
             + (self.cold - self.middle)
             + (self.slot - self.region.slots().start);
-        used as usize + self.jumps.iter().map(|table| size_of_val(&**table)).sum::<usize>()
+        used as usize
+            + self.jumps.iter().map(|table| size_of_val(&**table)).sum::<usize>()
+            + size_of_val(&*self.caches)
     }
 }
 
