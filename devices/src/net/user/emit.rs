@@ -1,6 +1,6 @@
 //! Frames for the guest, put together. Each begins with room for an Ethernet header, which [`super::link`] fills in.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -115,67 +115,21 @@ impl Unreachable {
     }
 }
 
-/// The ICMP error for `packet`, in its destination's name. None for errors, and none for what went to many.
+/// What an ICMP error says.
+#[derive(Clone, Copy)]
+enum Complaint {
+    Unreachable(Unreachable),
+    Expired,
+}
+
+/// The ICMP error for `packet`, in its destination's name.
 pub(super) fn unreachable(packet: &Datagram<'_>, why: Unreachable) -> Option<Vec<u8>> {
-    let quote = packet.payload.get(..packet.payload.len().min(ICMP_QUOTE_BYTES))?;
-    match packet.whole.first()? >> 4 {
-        4 => {
-            let packet = Ipv4Packet::new_checked(packet.whole).ok()?;
-            let header = Ipv4Repr::parse(&packet, &ChecksumCapabilities::ignored()).ok()?;
-            if header.dst_addr.is_multicast() || header.dst_addr.is_broadcast() {
-                return None;
-            }
-            let reason = why.v4();
-            let ip = Ipv4Repr {
-                src_addr: header.dst_addr,
-                dst_addr: header.src_addr,
-                next_header: IpProtocol::Icmp,
-                payload_len: 0,
-                hop_limit: 64,
-            };
-            icmp_v4(&ip, &Icmpv4Repr::DstUnreachable { reason, header, data: quote })
-        }
-        6 => {
-            let packet = Ipv6Packet::new_checked(packet.whole).ok()?;
-            let header = Ipv6Repr::parse(&packet).ok()?;
-            if header.dst_addr.is_multicast() || header.src_addr.is_unspecified() {
-                return None;
-            }
-            let reason = why.v6();
-            let ip = Ipv6Repr {
-                src_addr: header.dst_addr,
-                dst_addr: header.src_addr,
-                next_header: IpProtocol::Icmpv6,
-                payload_len: 0,
-                hop_limit: 64,
-            };
-            icmp_v6(&ip, &Icmpv6Repr::DstUnreachable { reason, header, data: quote }, &[])
-        }
-        _ => None,
-    }
+    complain(packet, packet.destination, Complaint::Unreachable(why))
 }
 
 /// The ICMP error for `packet`, whose time to live ended at the router `router` (RFC 1812, section 5.3.1).
 pub(super) fn time_exceeded(packet: &Datagram<'_>, router: IpAddr) -> Option<Vec<u8>> {
-    let data = packet.payload.get(..packet.payload.len().min(ICMP_QUOTE_BYTES))?;
-    let (hop_limit, payload_len) = (64, 0);
-    match router {
-        IpAddr::V4(src_addr) => {
-            let packet = Ipv4Packet::new_checked(packet.whole).ok()?;
-            let header = Ipv4Repr::parse(&packet, &ChecksumCapabilities::ignored()).ok()?;
-            let (dst_addr, next_header) = (header.src_addr, IpProtocol::Icmp);
-            let ip = Ipv4Repr { src_addr, dst_addr, next_header, payload_len, hop_limit };
-            icmp_v4(&ip, &Icmpv4Repr::TimeExceeded { reason: Icmpv4TimeExceeded::TtlExpired, header, data })
-        }
-        IpAddr::V6(src_addr) => {
-            let packet = Ipv6Packet::new_checked(packet.whole).ok()?;
-            let header = Ipv6Repr::parse(&packet).ok()?;
-            let (dst_addr, next_header) = (header.src_addr, IpProtocol::Icmpv6);
-            let ip = Ipv6Repr { src_addr, dst_addr, next_header, payload_len, hop_limit };
-            let reason = Icmpv6TimeExceeded::HopLimitExceeded;
-            icmp_v6(&ip, &Icmpv6Repr::TimeExceeded { reason, header, data }, &[])
-        }
-    }
+    complain(packet, router, Complaint::Expired)
 }
 
 /// The ICMP error for a UDP datagram that is not at hand any more: its addresses and ports are quoted.
@@ -185,26 +139,69 @@ pub(super) fn udp_unreachable(ends: Ends, why: Unreachable) -> Option<Vec<u8>> {
     for (field, value) in quote.chunks_mut(2).zip([ends.guest.port(), ends.remote.port(), lengths, 0]) {
         field.copy_from_slice(&value.to_be_bytes());
     }
-    let (payload_len, hop_limit) = (quote.len(), 64);
+    let (next_header, payload_len, hop_limit) = (IpProtocol::Udp, quote.len(), 64);
+    let complaint = Complaint::Unreachable(why);
     match (ends.guest.ip(), ends.remote.ip()) {
-        (IpAddr::V4(guest), IpAddr::V4(remote)) => {
-            let next_header = IpProtocol::Udp;
-            let header = Ipv4Repr { src_addr: guest, dst_addr: remote, next_header, payload_len, hop_limit };
-            let next_header = IpProtocol::Icmp;
-            let ip = Ipv4Repr { src_addr: remote, dst_addr: guest, next_header, payload_len, hop_limit };
-            let reason = why.v4();
-            icmp_v4(&ip, &Icmpv4Repr::DstUnreachable { reason, header, data: &quote })
+        (IpAddr::V4(src_addr), IpAddr::V4(dst_addr)) => {
+            let header = Ipv4Repr { src_addr, dst_addr, next_header, payload_len, hop_limit };
+            complaint_v4(header, dst_addr, complaint, &quote)
         }
-        (IpAddr::V6(guest), IpAddr::V6(remote)) => {
-            let next_header = IpProtocol::Udp;
-            let header = Ipv6Repr { src_addr: guest, dst_addr: remote, next_header, payload_len, hop_limit };
-            let next_header = IpProtocol::Icmpv6;
-            let ip = Ipv6Repr { src_addr: remote, dst_addr: guest, next_header, payload_len, hop_limit };
-            let reason = why.v6();
-            icmp_v6(&ip, &Icmpv6Repr::DstUnreachable { reason, header, data: &quote }, &[])
+        (IpAddr::V6(src_addr), IpAddr::V6(dst_addr)) => {
+            let header = Ipv6Repr { src_addr, dst_addr, next_header, payload_len, hop_limit };
+            complaint_v6(header, dst_addr, complaint, &quote)
         }
         _ => None,
     }
+}
+
+/// The ICMP error about `packet`, sent by `from`.
+fn complain(packet: &Datagram<'_>, from: IpAddr, complaint: Complaint) -> Option<Vec<u8>> {
+    let quote = packet.payload.get(..packet.payload.len().min(ICMP_QUOTE_BYTES))?;
+    match from {
+        IpAddr::V4(from) => {
+            let packet = Ipv4Packet::new_checked(packet.whole).ok()?;
+            let header = Ipv4Repr::parse(&packet, &ChecksumCapabilities::ignored()).ok()?;
+            complaint_v4(header, from, complaint, quote)
+        }
+        IpAddr::V6(from) => {
+            let packet = Ipv6Packet::new_checked(packet.whole).ok()?;
+            complaint_v6(Ipv6Repr::parse(&packet).ok()?, from, complaint, quote)
+        }
+    }
+}
+
+fn complaint_v4(header: Ipv4Repr, from: Ipv4Addr, complaint: Complaint, data: &[u8]) -> Option<Vec<u8>> {
+    let ip = Ipv4Repr {
+        src_addr: from,
+        dst_addr: header.src_addr,
+        next_header: IpProtocol::Icmp,
+        payload_len: 0,
+        hop_limit: 64,
+    };
+    let message = match complaint {
+        Complaint::Unreachable(why) => Icmpv4Repr::DstUnreachable { reason: why.v4(), header, data },
+        Complaint::Expired => {
+            Icmpv4Repr::TimeExceeded { reason: Icmpv4TimeExceeded::TtlExpired, header, data }
+        }
+    };
+    icmp_v4(&ip, &message)
+}
+
+fn complaint_v6(header: Ipv6Repr, from: Ipv6Addr, complaint: Complaint, data: &[u8]) -> Option<Vec<u8>> {
+    let ip = Ipv6Repr {
+        src_addr: from,
+        dst_addr: header.src_addr,
+        next_header: IpProtocol::Icmpv6,
+        payload_len: 0,
+        hop_limit: 64,
+    };
+    let message = match complaint {
+        Complaint::Unreachable(why) => Icmpv6Repr::DstUnreachable { reason: why.v6(), header, data },
+        Complaint::Expired => {
+            Icmpv6Repr::TimeExceeded { reason: Icmpv6TimeExceeded::HopLimitExceeded, header, data }
+        }
+    };
+    icmp_v6(&ip, &message, &[])
 }
 
 /// Cuts a frame whose datagram is larger than `mtu` bytes into frames that are not (RFC 791, section 3.2; RFC 8200,

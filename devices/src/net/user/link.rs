@@ -1,7 +1,7 @@
 //! The way back to the guest: frames that wait for it, and which station has which address.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol};
 
@@ -91,9 +91,11 @@ impl Link {
         }
     }
 
-    /// Tells the sender of `packet` that it did not arrive, unless it was meant for many (RFC 1122, section 3.2.2).
+    /// Tells the sender of `packet` that it did not arrive, unless it was meant for many (RFC 1122, section 3.2.2) or the
+    /// sender has no address yet (RFC 4443, section 2.4).
     pub(super) fn send_unreachable(&mut self, packet: &Datagram<'_>, why: Unreachable) {
-        if self.network.is_for_all(packet.destination) {
+        if self.network.is_for_many(packet.destination) || packet.source == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        {
             return;
         }
         if let Some(frame) = emit::unreachable(packet, why) {

@@ -89,10 +89,18 @@ impl Network {
         }
     }
 
-    /// Whether `address` is that of the network itself or of all stations in it: of no host.
-    pub(super) fn is_for_all(&self, address: IpAddr) -> bool {
-        let IpAddr::V4(address) = address else { return false };
-        address == self.subnet.network().address() || Some(address) == self.subnet.broadcast()
+    /// Whether `address` is no host's: that of a group, of all stations, or of the network itself.
+    pub(super) fn is_for_many(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => {
+                let network = self.subnet.network().address();
+                address.is_multicast()
+                    || address.is_broadcast()
+                    || address == network
+                    || Some(address) == self.subnet.broadcast()
+            }
+            IpAddr::V6(address) => address.is_multicast(),
+        }
     }
 
     fn gateway(&self, loopback: IpAddr) -> Destination {
