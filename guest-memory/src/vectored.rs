@@ -13,13 +13,14 @@ use vm_memory::bitmap::BitmapSlice;
 /// Most slices taken in one call; POSIX systems take 1,024.
 const MAX_SLICES: usize = 1024;
 
-/// `struct iovec` per slice; most calls have few. The pointers are good as long as the slices are.
-fn iovecs<B: BitmapSlice>(slices: &[VolatileSlice<'_, B>]) -> SmallVec<[libc::iovec; 8]> {
-    let of = |slice: &VolatileSlice<'_, B>| libc::iovec {
-        iov_base: slice.ptr_guard_mut().as_ptr().cast(),
-        iov_len: slice.len(),
-    };
-    slices.iter().take(MAX_SLICES).map(of).collect()
+/// The pointer is good as long as the slice is.
+fn iovec<B: BitmapSlice>(slice: &VolatileSlice<'_, B>) -> libc::iovec {
+    libc::iovec { iov_base: slice.ptr_guard_mut().as_ptr().cast(), iov_len: slice.len() }
+}
+
+/// One per slice; most calls have few.
+fn iovecs<B: BitmapSlice>(slices: &[VolatileSlice<'_, B>]) -> SmallVec<[libc::iovec; 4]> {
+    slices.iter().take(MAX_SLICES).map(iovec).collect()
 }
 
 /// Repeats a call that a signal cut short before it did anything.
@@ -62,14 +63,17 @@ pub fn read_at<B: BitmapSlice>(
     slices: &[VolatileSlice<'_, B>],
     offset: u64,
 ) -> io::Result<usize> {
-    let (vectors, offset) = (iovecs(slices), offset_of(offset)?);
-    let count = restarted(|| match &vectors[..] {
+    let (fd, offset) = (file.as_raw_fd(), offset_of(offset)?);
+    let count = if let [one] = slices {
         // What one disk request has most often; the kernel need not look for a list.
+        let one = iovec(one);
         // SAFETY: the vector is a live slice of guest memory, which only volatile accesses reach.
-        [one] => unsafe { libc::pread(file.as_raw_fd(), one.iov_base, one.iov_len, offset) },
+        restarted(|| unsafe { libc::pread(fd, one.iov_base, one.iov_len, offset) })
+    } else {
+        let all = iovecs(slices);
         // SAFETY: the same of each; at most 1,024.
-        all => unsafe { libc::preadv(file.as_raw_fd(), all.as_ptr(), all.len() as libc::c_int, offset) },
-    })?;
+        restarted(|| unsafe { libc::preadv(fd, all.as_ptr(), all.len() as libc::c_int, offset) })
+    }?;
     mark_written(slices, count);
     Ok(count)
 }
@@ -83,13 +87,16 @@ pub fn write_at<B: BitmapSlice>(
     slices: &[VolatileSlice<'_, B>],
     offset: u64,
 ) -> io::Result<usize> {
-    let (vectors, offset) = (iovecs(slices), offset_of(offset)?);
-    restarted(|| match &vectors[..] {
+    let (fd, offset) = (file.as_raw_fd(), offset_of(offset)?);
+    if let [one] = slices {
+        let one = iovec(one);
         // SAFETY: as in `read_at`; the kernel only reads it.
-        [one] => unsafe { libc::pwrite(file.as_raw_fd(), one.iov_base, one.iov_len, offset) },
+        restarted(|| unsafe { libc::pwrite(fd, one.iov_base, one.iov_len, offset) })
+    } else {
+        let all = iovecs(slices);
         // SAFETY: the same.
-        all => unsafe { libc::pwritev(file.as_raw_fd(), all.as_ptr(), all.len() as libc::c_int, offset) },
-    })
+        restarted(|| unsafe { libc::pwritev(fd, all.as_ptr(), all.len() as libc::c_int, offset) })
+    }
 }
 
 /// Reads from a stream or datagram descriptor into guest memory; answers the bytes read.

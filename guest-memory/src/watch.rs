@@ -70,6 +70,16 @@ impl WriteWatch {
     }
 }
 
+impl WriteWatch {
+    #[cold]
+    fn tell(&self, page: usize) {
+        let listener = self.pages.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(listener) = listener.and_then(|weak| weak.upgrade()) {
+            listener.host_wrote(self, page);
+        }
+    }
+}
+
 impl fmt::Debug for WriteWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteWatch").field("pages", &self.pages.watched.len()).finish()
@@ -87,19 +97,18 @@ impl WithBitmapSlice<'_> for WatchedSlice<'_> {
 impl BitmapSlice for WatchedSlice<'_> {}
 
 impl Bitmap for WriteWatch {
+    #[inline]
     fn mark_dirty(&self, offset: usize, len: usize) {
         if len == 0 {
             return;
         }
         let first = offset >> PAGE_SHIFT;
-        let last = offset.saturating_add(len.saturating_sub(1)) >> PAGE_SHIFT;
-        let last = last.min(self.pages.watched.len().saturating_sub(1));
-        for page in first..=last {
-            if self.is_watched(page) {
-                let listener = self.pages.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(listener) = listener.and_then(|weak| weak.upgrade()) {
-                    listener.host_wrote(self, page);
-                }
+        let last = offset.saturating_add(len - 1) >> PAGE_SHIFT;
+        // Those of a slice; what lies beyond the region is nobody's.
+        let flags = self.pages.watched.get(first..).unwrap_or_default();
+        for (page, flag) in (first..=last).zip(flags) {
+            if flag.load(Ordering::SeqCst) != 0 {
+                self.tell(page);
             }
         }
     }
@@ -108,12 +117,14 @@ impl Bitmap for WriteWatch {
         false
     }
 
+    #[inline]
     fn slice_at(&self, offset: usize) -> WatchedSlice<'_> {
         WatchedSlice { watch: self, offset }
     }
 }
 
 impl Bitmap for WatchedSlice<'_> {
+    #[inline]
     fn mark_dirty(&self, offset: usize, len: usize) {
         self.watch.mark_dirty(self.offset.saturating_add(offset), len);
     }
@@ -122,6 +133,7 @@ impl Bitmap for WatchedSlice<'_> {
         false
     }
 
+    #[inline]
     fn slice_at(&self, offset: usize) -> Self {
         Self { watch: self.watch, offset: self.offset.saturating_add(offset) }
     }

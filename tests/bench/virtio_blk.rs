@@ -21,10 +21,10 @@ use ring::Ring;
 const IMAGE_BYTES: u64 = 256 << 20;
 const READ_BYTES: u64 = 4096;
 const DEPTH: u16 = 32;
-/// Reads between two looks at the clock: on a busy machine some such windows are free of others' work.
-const READS: u64 = 4_000;
-/// Each figure is the best of this many windows.
-const ROUNDS: usize = 100;
+/// Reads between two looks at the clock.
+const READS: u64 = 20_000;
+/// Each figure is the median of this many windows; those of the ring are the best.
+const ROUNDS: usize = 30;
 
 const SIZE: u16 = 256;
 const LAYOUT: QueueLayout = QueueLayout { size: SIZE, descriptors: 0x1000, driver: 0x3000, device: 0x5000 };
@@ -92,54 +92,62 @@ fn plain(file: &File) -> f64 {
     since.elapsed().as_nanos() as f64 / READS as f64
 }
 
-/// Processor time of the device's threads so far, nanoseconds: what this thread, the driver, has not taken.
-fn device_processor_ns() -> f64 {
-    let read = |clock| {
-        let time = rustix::time::clock_gettime(clock);
-        time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
-    };
-    read(rustix::time::ClockId::ProcessCPUTime) - read(rustix::time::ClockId::ThreadCPUTime)
+/// The device, and the driver that keeps its ring full from window to window.
+struct Through {
+    device: Block,
+    driver: Driver,
+    places: Places,
+    free: Vec<u16>,
 }
 
-/// Through the device, per read: nanoseconds of the best window, processor time of the device's threads in nanoseconds
-/// (which the machine's other work disturbs less), and reads per interrupt.
-fn through_device(config: &DiskConfig) -> (f64, f64, f64) {
-    let mut device = Block::new(DiskImage::open(config).unwrap(), 1);
-    let mut driver = Driver::new();
-    driver.0.activate(&mut device);
-    device.start_queue(0, driver.0.queue());
-    let mut places = Places(1);
-    let mut free: Vec<u16> = (0..DEPTH).collect();
-    let mut best = f64::MAX;
-    let processor = device_processor_ns();
-    // The ring stays full from window to window.
-    for _ in 0..ROUNDS {
+impl Through {
+    fn new(config: &DiskConfig) -> Self {
+        let mut device = Block::new(DiskImage::open(config).unwrap(), 1);
+        let driver = Driver::new();
+        driver.0.activate(&mut device);
+        device.start_queue(0, driver.0.queue());
+        Self { device, driver, places: Places(1), free: (0..DEPTH).collect() }
+    }
+
+    /// Nanoseconds per read, in one window.
+    fn window(&mut self) -> f64 {
         let mut done = 0;
         let since = Instant::now();
         while done < READS {
-            let before = driver.0.available;
-            while let Some(number) = free.pop() {
-                driver.ask(number, places.next().unwrap_or_default());
+            let before = self.driver.0.available;
+            while let Some(number) = self.free.pop() {
+                self.driver.ask(number, self.places.next().unwrap_or_default());
             }
-            if driver.0.available != before && driver.0.publish(before) {
-                device.notify(0);
+            if self.driver.0.available != before && self.driver.0.publish(before) {
+                self.device.notify(0);
             }
             let answered_before = done;
-            while let Some(number) = driver.answered() {
-                free.push(number);
+            while let Some(number) = self.driver.answered() {
+                self.free.push(number);
                 done += 1;
             }
-            if done == answered_before && !driver.0.enable_interrupts() {
-                driver.0.interrupt.wait();
+            if done == answered_before && !self.driver.0.enable_interrupts() {
+                self.driver.0.interrupt.wait();
             }
         }
-        best = best.min(since.elapsed().as_nanos() as f64 / done as f64);
+        since.elapsed().as_nanos() as f64 / done as f64
     }
-    let reads = (READS * ROUNDS as u64) as f64;
-    let processor = (device_processor_ns() - processor) / reads;
-    drop(device.stop_queue(0));
-    let interrupts = driver.0.interrupt.count.load(Ordering::Relaxed).max(1);
-    (best, processor, reads / interrupts as f64)
+
+    /// Waits until nothing is in flight.
+    fn settle(&mut self) {
+        while self.free.len() < usize::from(DEPTH) {
+            match self.driver.answered() {
+                Some(number) => self.free.push(number),
+                None if self.driver.0.enable_interrupts() => {}
+                None => self.driver.0.interrupt.wait(),
+            }
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Nanoseconds to pop a chain of three descriptors, and to complete it.
@@ -180,14 +188,26 @@ fn main() {
     }
     let config = DiskConfig::new(&path);
     let file = File::open(&path).unwrap();
-    let pread_ns = (0..ROUNDS).map(|_| plain(&file)).fold(f64::MAX, f64::min);
-    let (device_ns, processor_ns, per_interrupt) = through_device(&config);
+    let mut through = Through::new(&config);
+    let (mut pread, mut device) = (Vec::new(), Vec::new());
+    // In turns: what the machine does beside disturbs both alike.
+    for _ in 0..ROUNDS {
+        pread.push(plain(&file));
+        device.push(through.window());
+        // Before the next window of plain reads.
+        through.settle();
+    }
+    let (pread_ns, device_ns) = (median(pread), median(device));
+    let reads = (READS * ROUNDS as u64) as f64;
+    let interrupts = through.driver.0.interrupt.count.load(Ordering::Relaxed).max(1);
+    drop(through.device.stop_queue(0));
     let (pop_ns, complete_ns) =
         (0..ROUNDS).map(|_| ring()).fold((f64::MAX, f64::MAX), |(a, b), (c, d)| (a.min(c), b.min(d)));
     println!(
         "{{\"pread_ns\": {pread_ns:.0}, \"virtio_blk_ns\": {device_ns:.0}, \"of_pread\": {:.2}, \
-         \"device_processor_ns\": {processor_ns:.0}, \"reads_per_interrupt\": {per_interrupt:.1}, \
+         \"reads_per_interrupt\": {:.1}, \
          \"pop_ns\": {pop_ns:.0}, \"complete_ns\": {complete_ns:.0}}}",
-        pread_ns / device_ns
+        pread_ns / device_ns,
+        reads / interrupts as f64
     );
 }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // address ranges of guest memory, which no Rust reference may name
 
 use imago::io_buffers::{IoVector, IoVectorMut};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use vm_memory::VolatileSlice;
 use vm_memory::bitmap::BitmapSlice;
 
@@ -10,7 +10,7 @@ use vm_memory::bitmap::BitmapSlice;
 type Slice<'a> = VolatileSlice<'a, ()>;
 
 /// Most requests have few ranges, and are not worth an allocation.
-type List<'a> = SmallVec<[Slice<'a>; 8]>;
+type List<'a> = SmallVec<[Slice<'a>; 4]>;
 
 /// Ranges of host memory, in order; those moved already are cut off the front.
 #[derive(Debug, Clone)]
@@ -24,17 +24,26 @@ struct Ranges<'a> {
 }
 
 impl<'a> Ranges<'a> {
-    fn new(list: List<'a>) -> Self {
-        let bytes = list.iter().fold(0, |sum: usize, range| sum.saturating_add(range.len()));
-        Self { list, next: 0, bytes }
+    fn new() -> Self {
+        Self { list: List::new(), next: 0, bytes: 0 }
+    }
+
+    fn push(&mut self, range: Slice<'a>) {
+        if !range.is_empty() {
+            self.bytes = self.bytes.saturating_add(range.len());
+            self.list.push(range);
+        }
     }
 
     /// # Safety
     /// The ranges are memory for as long as `'a`, and writable if they are to be a target.
     unsafe fn of_parts(parts: impl Iterator<Item = (*mut u8, usize)>) -> Self {
-        let parts = parts.filter(|(_, len)| *len > 0);
-        // SAFETY: the caller's promise.
-        Self::new(parts.map(|(start, len)| unsafe { Slice::new(start, len) }).collect())
+        let mut ranges = Self::new();
+        for (start, len) in parts {
+            // SAFETY: the caller's promise.
+            ranges.push(unsafe { Slice::new(start, len) });
+        }
+        ranges
     }
 
     fn of_slices<B: BitmapSlice>(slices: &'a [VolatileSlice<'_, B>]) -> Self {
@@ -65,20 +74,22 @@ impl<'a> Ranges<'a> {
     fn take(&mut self, count: usize) -> Self {
         let count = count.min(self.bytes);
         if count == self.bytes {
-            return std::mem::replace(self, Self::new(List::new()));
+            return std::mem::replace(self, Self::new());
         }
-        let mut taken = List::new();
+        let mut taken = Self::new();
         let mut missing = count;
         for range in self.left() {
             if missing == 0 {
                 break;
             }
             let len = missing.min(range.len());
-            taken.extend(range.subslice(0, len));
+            if let Ok(part) = range.subslice(0, len) {
+                taken.push(part);
+            }
             missing -= len;
         }
         self.advance(count);
-        Self::new(taken)
+        taken
     }
 }
 
@@ -150,8 +161,9 @@ impl<'a> Target<'a> {
     }
 
     pub(super) fn of_bytes(bytes: &'a mut [u8]) -> Self {
-        let list = if bytes.is_empty() { List::new() } else { smallvec![Slice::from(bytes)] };
-        Self(Ranges::new(list))
+        let mut ranges = Ranges::new();
+        ranges.push(Slice::from(bytes));
+        Self(ranges)
     }
 
     /// What imago wants filled.

@@ -24,9 +24,9 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    /// Threads that sleep.
-    pub(super) fn asleep(&self) -> usize {
-        self.asleep.len()
+    /// Threads that sleep or look out.
+    pub(super) fn count(&self) -> usize {
+        self.asleep.len() + usize::from(self.has_lookout)
     }
 
     /// There may be something to do. Whether a thread looks out, and sees it by itself.
@@ -53,11 +53,11 @@ pub(super) fn wait<'a, S: AsMut<Idle>>(
     mut state: MutexGuard<'a, S>,
     patience: &mut Patience,
 ) -> MutexGuard<'a, S> {
-    let since = Instant::now();
     let idle = (*state).as_mut();
     if idle.has_lookout {
         return sleep(shared, state);
     }
+    let since = Instant::now();
     idle.has_lookout = true;
     let news = Arc::clone(&idle.news);
     let known = news.load(Ordering::SeqCst);

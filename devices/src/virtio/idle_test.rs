@@ -42,7 +42,7 @@ fn give(shared: &Mutex<Shared>) {
 }
 
 fn all_asleep(shared: &Mutex<Shared>, count: usize) {
-    while lock(shared).idle.asleep() < count {
+    while lock(shared).idle.asleep.len() < count {
         thread::sleep(Duration::from_millis(1));
     }
 }

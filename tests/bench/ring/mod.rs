@@ -20,7 +20,8 @@ pub(crate) struct Interrupt {
     pub(crate) count: AtomicU64,
     pending: AtomicBool,
     patience: Mutex<Patience>,
-    bed: Mutex<()>,
+    /// Whether the driver sleeps.
+    bed: Mutex<bool>,
     arrived: Condvar,
     reset: AtomicBool,
 }
@@ -31,9 +32,11 @@ impl Interrupt {
         let since = Instant::now();
         let is_pending = || self.pending.load(Ordering::SeqCst);
         if !patience.look_out(None, is_pending) {
-            let bed = self.bed.lock().unwrap();
+            let mut bed = self.bed.lock().unwrap();
+            *bed = true;
             let limit = Duration::from_secs(10);
-            drop(self.arrived.wait_timeout_while(bed, limit, |()| !is_pending()).unwrap());
+            (bed, _) = self.arrived.wait_timeout_while(bed, limit, |_| !is_pending()).unwrap();
+            *bed = false;
         }
         patience.learn(since.elapsed());
         self.pending.store(false, Ordering::SeqCst);
@@ -44,8 +47,9 @@ impl TransportInterrupt for Interrupt {
     fn queue_used(&self, _: u16) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.pending.store(true, Ordering::SeqCst);
-        drop(self.bed.lock().unwrap());
-        self.arrived.notify_one();
+        if *self.bed.lock().unwrap() {
+            self.arrived.notify_one();
+        }
     }
 
     fn config_changed(&self) {}

@@ -28,6 +28,9 @@ const MAX_THREADS: usize = 8;
 /// Requests that a thread takes at once while they are quick.
 const BATCH: usize = 16;
 
+/// Requests between two looks at the clock.
+const BETWEEN_LOOKS: usize = 4;
+
 /// Threads that share quick requests when there are enough: more would take turns at the ring.
 const QUICK_THREADS: usize = 2;
 
@@ -58,47 +61,49 @@ impl Lane {
         Self { queue, waiting: VecDeque::new(), in_service: 0, rung: true, stopping: false }
     }
 
-    fn pop(&mut self) -> Option<Request> {
-        if let Some(request) = self.waiting.pop_front() {
-            return Some(request);
-        }
+    fn pop(&mut self) -> Option<Chain> {
         while self.rung && !self.stopping {
             match self.queue.pop() {
-                Some(chain) => return Some(Request::new(chain)),
+                Some(chain) => return Some(chain),
                 None => self.rung = self.queue.enable_notifications(),
             }
         }
         None
     }
 
-    /// Takes `most` quick requests, or one that may take long, into `requests`, which is empty.
-    fn take(&mut self, most: usize, mut requests: VecDeque<Request>) -> Result<Batch, VecDeque<Request>> {
-        let Some(first) = self.pop() else { return Err(requests) };
-        if self.rung {
+    /// Takes `most` quick requests, or one that may take long, into `requests`, which is empty; whether there was one.
+    fn take(&mut self, most: usize, requests: &mut Vec<Request>) -> bool {
+        let left_over = self.waiting.len().min(most);
+        requests.extend(self.waiting.drain(..left_over));
+        // One more than may be taken tells that others are needed.
+        while requests.len() + self.waiting.len() <= most {
+            let Some(chain) = self.pop() else { break };
+            requests.push(Request::new(chain));
+        }
+        // The driver has just written these on another processor: one fetch does not wait for the other.
+        requests.iter_mut().skip(left_over).for_each(Request::read_header);
+        let quick = requests.iter().take(most).take_while(|request| !request.may_take_long()).count();
+        for request in requests.drain(quick.max(1).min(requests.len())..).rev() {
+            self.waiting.push_front(request);
+        }
+        if !requests.is_empty() && self.rung {
             // Until the ring is found empty. When it was already, and only left-overs are taken, nobody would look again.
             self.queue.disable_notifications();
         }
-        let is_long = first.may_take_long();
-        requests.push_back(first);
-        while let Some(next) = self.pop() {
-            if is_long || requests.len() == most || next.may_take_long() {
-                self.waiting.push_front(next);
-                break;
-            }
-            requests.push_back(next);
-        }
         self.in_service += requests.len();
-        Ok(Batch { lane: usize::from(self.queue.index()), requests, is_long })
+        !requests.is_empty()
     }
 
-    /// Gives chains back to the driver, and takes requests back that were not served. The chains count as in service until
-    /// the interrupt that may be due is sent.
-    fn finish(&mut self, batch: &mut Batch, served: &mut Vec<(Chain, u32)>) -> Option<Signal> {
-        self.queue.complete_all(served.drain(..));
-        self.in_service -= batch.requests.len();
-        while let Some(request) = batch.requests.pop_back() {
-            self.waiting.push_front(request);
+    /// Gives the first `served` chains back to the driver, and takes the requests behind them back. The chains count as in
+    /// service until the interrupt that may be due is sent.
+    fn finish(&mut self, batch: &mut Batch, served: usize) -> Option<Signal> {
+        while batch.requests.len() > served {
+            if let Some(request) = batch.requests.pop() {
+                self.waiting.push_front(request);
+            }
+            self.in_service -= 1;
         }
+        self.queue.complete_all(batch.requests.drain(..).map(|request| (request.chain, request.written)));
         self.queue.signal_due()
     }
 
@@ -119,6 +124,8 @@ struct State {
     long: usize,
     /// How long a request takes, nanoseconds: a moving average.
     request_ns: u64,
+    /// The last one to be learnt from took longer than [`BLOCKED_NS`].
+    was_blocked: bool,
     end: bool,
 }
 
@@ -129,9 +136,12 @@ impl AsMut<Idle> for State {
 }
 
 /// Requests on their way through a thread.
+#[derive(Default)]
 struct Batch {
+    /// Of one lane.
     lane: usize,
-    requests: VecDeque<Request>,
+    requests: Vec<Request>,
+    /// There is one, and it may take long.
     is_long: bool,
 }
 
@@ -141,29 +151,33 @@ impl State {
     }
 
     /// Learns how long a request took. One that took very long may have been this thread that lost its processor: only the
-    /// second within a few requests tells of a slow drive.
+    /// second in a row tells of a slow drive.
     fn took(&mut self, took_ns: u64) {
-        let weight = if took_ns > BLOCKED_NS { 2 } else { 8 };
+        let is_blocked = took_ns > BLOCKED_NS;
+        let was_blocked = std::mem::replace(&mut self.was_blocked, is_blocked);
+        if is_blocked && !was_blocked {
+            return;
+        }
+        let weight = if is_blocked { 1 } else { 8 };
         self.request_ns = self.request_ns - self.request_ns / weight + took_ns.min(2 * QUICK_NS) / weight;
     }
 
-    /// Takes the next requests, into `requests`.
-    fn take(&mut self, mut requests: VecDeque<Request>) -> Result<Batch, VecDeque<Request>> {
+    /// Takes the next requests, into `batch`, which is empty; whether there are any.
+    fn take(&mut self, batch: &mut Batch) -> bool {
         let most = if self.is_slow() { 1 } else { BATCH };
         let count = self.lanes.len();
         for step in 0..count {
             let index = (self.turn + step) % count;
             let Some(lane) = self.lanes.get_mut(index).and_then(Option::as_mut) else { continue };
-            match lane.take(most, requests) {
-                Ok(batch) => {
-                    self.turn = index + 1;
-                    self.long += usize::from(batch.is_long);
-                    return Ok(batch);
-                }
-                Err(empty) => requests = empty,
+            if lane.take(most, &mut batch.requests) {
+                batch.lane = index;
+                batch.is_long = batch.requests.first().is_some_and(Request::may_take_long);
+                self.turn = index + 1;
+                self.long += usize::from(batch.is_long);
+                return true;
             }
         }
-        Err(requests)
+        false
     }
 
     /// Whether requests wait for a thread.
@@ -174,7 +188,7 @@ impl State {
     /// Whether another thread should look. One that is busy with quick requests will look soon itself, but if there are
     /// more than it could take, two are quicker.
     fn needs_help(&self) -> bool {
-        let busy = self.threads.len().saturating_sub(self.idle.asleep());
+        let busy = self.threads.len().saturating_sub(self.idle.count());
         let quick = busy.saturating_sub(self.long);
         let several = self.request_ns > TINY_NS && quick < QUICK_THREADS;
         quick == 0 || self.is_slow() || several && self.is_behind()
@@ -283,10 +297,9 @@ fn spawn(shared: &Arc<Shared>, number: usize) -> io::Result<JoinHandle<()>> {
 }
 
 impl Shared {
-    /// Wakes or makes a thread if one is needed.
+    /// Gets a thread to look if one is needed: the one that looks out, one that sleeps, or a new one.
     fn call_help(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
-        state.idle.tell();
-        if !state.needs_help() {
+        if !state.needs_help() || state.idle.tell() {
             return;
         }
         if let Some(thread) = state.idle.next() {
@@ -301,26 +314,21 @@ impl Shared {
     }
 
     fn run(self: Arc<Self>) {
-        // One allocation for all batches.
-        let (mut requests, mut served) = (VecDeque::new(), Vec::new());
+        // One allocation for all of them.
+        let mut batch = Batch::default();
         let mut patience = Patience::default();
         let mut state = lock(&self.state);
         while !state.end {
-            let mut batch = match state.take(requests) {
-                Ok(batch) => batch,
-                Err(empty) => {
-                    requests = empty;
-                    self.drained.notify_all();
-                    state = idle::wait(&self.state, state, &mut patience);
-                    continue;
-                }
-            };
+            if !state.take(&mut batch) {
+                self.drained.notify_all();
+                state = idle::wait(&self.state, state, &mut patience);
+                continue;
+            }
             if state.is_behind() {
                 self.call_help(&mut state);
             }
             drop(state);
-            let took_ns = self.serve(&mut batch.requests, &mut served);
-            let count = served.len();
+            let (served, took_ns) = self.serve(&mut batch.requests);
             state = lock(&self.state);
             if batch.is_long {
                 state.long -= 1;
@@ -328,39 +336,40 @@ impl Shared {
                 state.took(took_ns);
             }
             let lane = state.lanes.get_mut(batch.lane).and_then(Option::as_mut);
-            if let Some(signal) = lane.and_then(|lane| lane.finish(&mut batch, &mut served)) {
+            if let Some(signal) = lane.and_then(|lane| lane.finish(&mut batch, served)) {
                 // The interrupt wakes a vCPU, which is to find the lock free.
                 drop(state);
                 signal.send();
                 state = lock(&self.state);
             }
             if let Some(lane) = state.lanes.get_mut(batch.lane).and_then(Option::as_mut) {
-                lane.in_service -= count;
+                lane.in_service -= served;
                 if lane.is_drained() {
                     self.drained.notify_all();
                 }
             }
-            requests = batch.requests;
         }
     }
 
-    /// Serves requests in order, up to one that the drive was waited for, and moves them to `served`; answers the time of a
-    /// request in nanoseconds.
-    fn serve(&self, requests: &mut VecDeque<Request>, served: &mut Vec<(Chain, u32)>) -> u64 {
+    /// Serves requests in order, up to a few that the drive was waited for; answers how many, and the time of one in
+    /// nanoseconds.
+    fn serve(&self, requests: &mut [Request]) -> (usize, u64) {
         let terms =
             Terms { features: self.features, write_through: self.write_through.load(Ordering::Acquire) };
         let since = Instant::now();
-        let mut before_ns = 0;
-        while let Some(request) = requests.pop_front() {
-            let written = serve(&request, &self.image, terms);
-            served.push((request.chain, written));
+        let (mut served, mut before_ns) = (0, 0);
+        for few in requests.chunks_mut(BETWEEN_LOOKS) {
+            for request in few.iter_mut() {
+                request.written = serve(request, &self.image, terms);
+            }
+            served += few.len();
             let now_ns = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
             if now_ns - before_ns > BLOCKED_NS {
-                return now_ns - before_ns;
+                return (served, now_ns - before_ns);
             }
             before_ns = now_ns;
         }
-        before_ns / served.len().max(1) as u64
+        (served, before_ns / served.max(1) as u64)
     }
 }
 

@@ -61,13 +61,19 @@ impl Header {
 /// A chain, and what its header says.
 pub(super) struct Request {
     pub(super) chain: Chain,
+    /// An error until it is read.
     header: Result<Header, ShortChain>,
+    /// Bytes that the device may have written to it.
+    pub(super) written: u32,
 }
 
 impl Request {
     pub(super) fn new(chain: Chain) -> Self {
-        let header = Header::read(&mut chain.reader());
-        Self { chain, header }
+        Self { chain, header: Err(ShortChain), written: 0 }
+    }
+
+    pub(super) fn read_header(&mut self) {
+        self.header = Header::read(&mut self.chain.reader());
     }
 
     /// Whether it may take long on the host: more than moving some data.

@@ -136,7 +136,7 @@ impl<'a> Cursor<'a> {
         first
     }
 
-    fn slices(&self, most: u64) -> SmallVec<[Slice<'a>; 8]> {
+    fn slices(&self, most: u64) -> SmallVec<[Slice<'a>; 4]> {
         let mut slices = SmallVec::new();
         let mut at = self.clone();
         at.left = at.left.min(most);
@@ -173,7 +173,7 @@ macro_rules! cursor {
         }
 
         /// The pieces of memory of the next `most` bytes, for [`guest_memory::vectored`]; the position stays.
-        pub fn slices(&self, most: u64) -> SmallVec<[Slice<'a>; 8]> {
+        pub fn slices(&self, most: u64) -> SmallVec<[Slice<'a>; 4]> {
             self.0.slices(most)
         }
     };

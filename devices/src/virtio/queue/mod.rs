@@ -103,6 +103,9 @@ impl Queue {
         } else {
             Ring::Split(SplitRing::new(layout, event_idx, &memory)?)
         };
+        // Each chain counts as a user of the memory. The count of the one that all share lies beside what all read, and
+        // would go from processor to processor.
+        let memory = Arc::new(GuestMemory::clone(&memory));
         Ok(Self { index, ring, memory, link, broken: false })
     }
 
