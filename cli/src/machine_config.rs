@@ -5,16 +5,13 @@ use std::io;
 use std::path::PathBuf;
 
 use vmm::config::{
-    BackendConfig, BootConfig, CpuLevel, DEFAULT_CMDLINE, MachineConfig, NetConfig, OnReboot, SerialBackend,
-    UnpackBy,
+    BackendConfig, BootConfig, CpuLevel, DEFAULT_CMDLINE, DEFAULT_MEMORY_BYTES, MachineConfig, NetConfig,
+    OnReboot, SerialBackend, UnpackBy,
 };
 
 use crate::args::{BootArgs, Reboot, Unpack, UnpackCache};
 use crate::cache_folder;
 use crate::exit_code;
-
-/// Guest memory without a word on it, bytes.
-const DEFAULT_MEMORY: u64 = 512 << 20;
 
 /// Why flags and file describe no machine. One line.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +48,9 @@ impl BootArgs {
         let mut config = self.base()?;
         self.add_console(&mut config);
         self.change_boot(&mut config.boot);
+        if config.boot.kernel.as_os_str().is_empty() {
+            return Err(ConfigFileError::NoKernel);
+        }
         set(&mut config.memory_bytes, &self.memory);
         set(&mut config.cpus, &self.cpus);
         set(&mut config.cpu, &self.cpu.map(CpuLevel::from));
@@ -76,14 +76,8 @@ impl BootArgs {
     /// The file's machine, or a usual one.
     fn base(&self) -> Result<MachineConfig, ConfigFileError> {
         let Some(path) = &self.config else {
-            let boot = BootConfig {
-                kernel: self.kernel.clone().ok_or(ConfigFileError::NoKernel)?,
-                initrd: None,
-                cmdline: DEFAULT_CMDLINE.to_owned(),
-                unpack: UnpackBy::default(),
-                unpack_cache: cache_folder::of_user(),
-            };
-            return Ok(MachineConfig::new(DEFAULT_MEMORY, boot));
+            let boot = BootConfig { unpack_cache: cache_folder::of_user(), ..BootConfig::default() };
+            return Ok(MachineConfig::new(DEFAULT_MEMORY_BYTES, boot));
         };
         let text = fs::read_to_string(path)
             .map_err(|source| ConfigFileError::Unreadable { path: path.clone(), source })?;

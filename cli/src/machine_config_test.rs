@@ -149,9 +149,18 @@ fn flags_change_what_the_file_says() {
 }
 
 #[test]
+fn what_a_file_leaves_out_is_as_without_a_file() {
+    assert_eq!(with_file("", &["--kernel", "k"]).unwrap(), config(&["--unpack-cache", "off"]));
+    let file = "[boot]\nkernel = \"k\"\n";
+    assert_eq!(with_file(file, &[]).unwrap(), config(&["--unpack-cache", "off"]));
+}
+
+#[test]
 fn a_bad_file_is_told_in_one_line() {
     for (text, says) in [
-        ("", "memory"),
+        ("", "--kernel is missing"),
+        ("cpus = 2\n[boot]\ncmdline = \"x\"\n", "--kernel is missing"),
+        ("[boot]\nkernel = \"\"\n", "--kernel is missing"),
         ("memory = \"1G\"\n[boot]\nkernel = \"k\"\nkernl = 1\n", "line 4: unknown field `kernl`"),
         ("memory = \"1Q\"\n[boot]\nkernel = \"k\"\n", "\"1Q\" is not a size"),
         ("memory = \n", "line 1"),

@@ -23,6 +23,9 @@ pub const MAX_MEMORY_BYTES: u64 = 256 << 30;
 /// Guest memory is a multiple of this many bytes: the largest host page (16 KiB) fits, and a page-table entry of the guest.
 pub const MEMORY_STEP_BYTES: u64 = 1 << 20;
 
+/// Guest memory where nobody says how much, bytes.
+pub const DEFAULT_MEMORY_BYTES: u64 = 512 << 20;
+
 /// The largest number of vCPUs: what xAPIC identifiers address, 0xff being the broadcast.
 pub const MAX_CPUS: u32 = 64;
 
@@ -35,7 +38,7 @@ pub const DEFAULT_CMDLINE: &str = "console=ttyS0 panic=-1";
 #[serde(deny_unknown_fields)]
 pub struct MachineConfig {
     /// Guest memory in bytes, a multiple of 1 MiB; a text such as `512M` in a file.
-    #[serde(rename = "memory", with = "text::size")]
+    #[serde(rename = "memory", default = "default_memory", with = "text::size")]
     pub memory_bytes: u64,
     /// Number of vCPUs, 1–64.
     #[serde(default = "one")]
@@ -82,6 +85,7 @@ pub struct MachineConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debug_exit_port: Option<u16>,
     /// What to boot.
+    #[serde(default)]
     pub boot: BootConfig,
     /// Disks, in the order the guest finds them.
     #[serde(default, rename = "disk", skip_serializing_if = "Vec::is_empty")]
@@ -130,7 +134,8 @@ pub enum VirtioTransport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BootConfig {
-    /// Kernel file: a bzImage or an ELF vmlinux.
+    /// Kernel file: a bzImage or an ELF vmlinux. A file may leave it to the flags; a machine has one.
+    #[serde(default)]
     pub kernel: PathBuf,
     /// Initramfs file: a cpio archive, raw or compressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,6 +151,19 @@ pub struct BootConfig {
     /// It must be the user's own, and not writable for others; else nothing is kept, as with `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpack_cache: Option<PathBuf>,
+}
+
+impl Default for BootConfig {
+    /// Without a kernel yet.
+    fn default() -> Self {
+        Self {
+            kernel: PathBuf::new(),
+            initrd: None,
+            cmdline: default_cmdline(),
+            unpack: UnpackBy::default(),
+            unpack_cache: None,
+        }
+    }
 }
 
 /// Who unpacks the kernel's payload and the initramfs.
@@ -229,6 +247,9 @@ pub enum ConfigError {
         /// Why.
         source: ShareTextError,
     },
+    /// Nothing to boot.
+    #[error("boot: no kernel")]
+    NoKernel,
     /// Standard input and output cannot be shared.
     #[error("serial and console: only one of them can be stdio")]
     TwoStdio,
@@ -283,6 +304,9 @@ impl MachineConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_memory(self.memory_bytes)?;
         check_cpus(self.cpus)?;
+        if self.boot.kernel.as_os_str().is_empty() {
+            return Err(ConfigError::NoKernel);
+        }
         if self.serial == SerialBackend::Stdio && self.console == Some(SerialBackend::Stdio) {
             return Err(ConfigError::TwoStdio);
         }
@@ -335,6 +359,10 @@ fn shutdown_timeout() -> Duration {
 
 fn one() -> u32 {
     1
+}
+
+fn default_memory() -> u64 {
+    DEFAULT_MEMORY_BYTES
 }
 
 fn default_cmdline() -> String {
