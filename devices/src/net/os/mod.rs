@@ -5,6 +5,11 @@ mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
 
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::net::sockopt;
+
 use super::{NetBackend, OpenError, TapConfig, VmnetConfig};
 
 /// A tap interface.
@@ -44,6 +49,25 @@ pub(super) fn vmnet(config: &VmnetConfig) -> Result<(Box<dyn NetBackend>, VmnetF
 #[cfg(not(target_os = "macos"))]
 pub(super) fn vmnet(_: &VmnetConfig) -> Result<(Box<dyn NetBackend>, VmnetFacts), OpenError> {
     Err(OpenError::NotMacOs)
+}
+
+/// Lets several UDP sockets be at one port; the one that is connected to a datagram's sender has it.
+///
+/// # Errors
+/// The host's.
+#[cfg(target_os = "linux")]
+pub(super) fn let_port_be_shared(socket: &OwnedFd) -> io::Result<()> {
+    // SO_REUSEPORT spreads datagrams over the sockets here.
+    Ok(sockopt::set_socket_reuseaddr(socket, true)?)
+}
+
+/// Lets several UDP sockets be at one port; the one that is connected to a datagram's sender has it.
+///
+/// # Errors
+/// The host's.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn let_port_be_shared(socket: &OwnedFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_reuseport(socket, true)?)
 }
 
 /// What vmnet.framework says of an interface it has started.

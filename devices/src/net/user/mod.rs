@@ -281,6 +281,7 @@ impl NetBackend for UserNet {
         match waiter {
             Waiter::Listener => self.listeners.ready(index),
             Waiter::Udp => self.udp.ready(index),
+            Waiter::UdpPort => self.udp.port_ready(index),
             Waiter::Echo => self.echo.ready(index),
             Waiter::Resolver => self.resolver.ready(index),
             Waiter::Tcp => {

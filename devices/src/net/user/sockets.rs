@@ -11,11 +11,13 @@ pub(super) enum Waiter {
     Listener,
     Tcp,
     Udp,
+    UdpPort,
     Echo,
     Resolver,
 }
 
-const WAITERS: [Waiter; 5] = [Waiter::Listener, Waiter::Tcp, Waiter::Udp, Waiter::Echo, Waiter::Resolver];
+const WAITERS: [Waiter; 6] =
+    [Waiter::Listener, Waiter::Tcp, Waiter::Udp, Waiter::UdpPort, Waiter::Echo, Waiter::Resolver];
 
 /// Tokens of each kind; more than any table has entries.
 const TOKENS_EACH: usize = 1 << 16;

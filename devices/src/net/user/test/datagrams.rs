@@ -52,14 +52,52 @@ fn datagrams_go_both_ways() {
 fn strangers_do_not_get_in() {
     let mut guest = guest();
     let (host, port) = host_socket();
-    let (stranger, _) = host_socket();
+    // To the guest, only the first address of the loopback is the gateway. On macOS it is the only one.
+    let Ok(stranger) = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)) else { return };
     let handle = guest.udp(4000);
     guest.send_udp(handle, gateway(port), b"hello");
     let (_, from) = host_receives(&mut guest, &host);
-    // The stranger is refused, or ignored.
-    let _ = stranger.send_to(b"let me in", from);
+    stranger.send_to(b"let me in", from).unwrap();
     host.send_to(b"welcome", from).unwrap();
     assert_eq!(guest.recv_udp(handle).0, b"welcome");
+}
+
+#[test]
+fn a_port_of_the_guest_has_one_port_of_the_host() {
+    let mut guest = guest();
+    let (one, one_port) = host_socket();
+    let (two, two_port) = host_socket();
+    let (handle, other) = (guest.udp(4000), guest.udp(4001));
+    guest.send_udp(handle, gateway(one_port), b"to one");
+    let (_, from) = host_receives(&mut guest, &one);
+    guest.send_udp(handle, gateway(two_port), b"to two");
+    assert_eq!(host_receives(&mut guest, &two), (b"to two".to_vec(), from));
+    guest.send_udp(other, gateway(two_port), b"from another");
+    assert_ne!(host_receives(&mut guest, &two).1, from);
+    // Each is heard as who it is.
+    one.send_to(b"1", from).unwrap();
+    assert_eq!(guest.recv_udp(handle), (b"1".to_vec(), gateway(one_port)));
+    two.send_to(b"2", from).unwrap();
+    assert_eq!(guest.recv_udp(handle), (b"2".to_vec(), gateway(two_port)));
+}
+
+#[test]
+fn a_host_may_answer_from_another_port() {
+    let mut guest = guest();
+    let (asked, port) = host_socket();
+    let (answering, answering_port) = host_socket();
+    let handle = guest.udp(4000);
+    guest.send_udp(handle, gateway(port), b"read boot.img");
+    let (_, from) = host_receives(&mut guest, &asked);
+    answering.send_to(b"block 1", from).unwrap();
+    assert_eq!(guest.recv_udp(handle), (b"block 1".to_vec(), gateway(answering_port)));
+    // It goes on with that one, from the same port.
+    guest.send_udp(handle, gateway(answering_port), b"got 1");
+    assert_eq!(host_receives(&mut guest, &answering), (b"got 1".to_vec(), from));
+    answering.send_to(b"block 2", from).unwrap();
+    assert_eq!(guest.recv_udp(handle), (b"block 2".to_vec(), gateway(answering_port)));
+    asked.send_to(b"still here", from).unwrap();
+    assert_eq!(guest.recv_udp(handle), (b"still here".to_vec(), gateway(port)));
 }
 
 #[test]

@@ -1,15 +1,18 @@
-//! UDP: each conversation of the guest has a host socket of its own, connected to its peer, so that nobody else's
-//! datagrams come in and refusals are heard of. Peers of a forward share the socket that listens.
+//! UDP: each conversation of the guest has a host socket of its own, connected to its peer ([`ports`]). Peers of a forward
+//! share the socket that listens.
+
+mod ports;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::net::UdpSocket;
 use slab::Slab;
 
+use self::ports::Ports;
 use super::echo::is_unreachable;
 use super::emit::{self, Unreachable};
 use super::link::Link;
@@ -28,8 +31,8 @@ const FIRST_DYNAMIC_PORT: u16 = 49_152;
 
 /// Whose socket a conversation uses.
 enum Via {
-    /// One of its own.
-    Own(UdpSocket),
+    /// One of its own, at one of the guest's ports.
+    Own { socket: UdpSocket, port: usize, peer: SocketAddr },
     /// That of a forward, whose peer is behind this address.
     Listener { listener: usize, peer: SocketAddr },
 }
@@ -42,12 +45,20 @@ struct Flow {
     queued: bool,
 }
 
+/// Whose datagrams are read next.
+#[derive(Clone, Copy)]
+enum Turn {
+    Flow(usize),
+    Port(usize),
+}
+
 /// All conversations.
 pub(super) struct UdpFlows {
     flows: Slab<Flow>,
+    ports: Ports,
     by_ends: HashMap<Ends, usize>,
     by_peer: HashMap<(usize, SocketAddr), usize>,
-    readable: VecDeque<usize>,
+    readable: VecDeque<Turn>,
     timers: Timers,
     idle: Duration,
     next_port: u16,
@@ -57,6 +68,7 @@ impl UdpFlows {
     pub(super) fn new(idle: Duration) -> Self {
         Self {
             flows: Slab::new(),
+            ports: Ports::default(),
             by_ends: HashMap::new(),
             by_peer: HashMap::new(),
             readable: VecDeque::new(),
@@ -92,7 +104,7 @@ impl UdpFlows {
         let Some(flow) = self.flows.get_mut(index) else { return };
         self.timers.set(index, &mut flow.timer, Some(now + self.idle));
         let sent = match &flow.via {
-            Via::Own(socket) => socket.send(payload).map(|_| ()),
+            Via::Own { socket, .. } => socket.send(payload).map(|_| ()),
             Via::Listener { listener, peer } => listeners.send_to(*listener, payload, *peer),
         };
         match sent {
@@ -107,7 +119,7 @@ impl UdpFlows {
     }
 
     fn open(&mut self, link: &Link, sockets: &Sockets, ends: Ends) -> Result<usize, Option<Unreachable>> {
-        let to = match link.network.route(ends.remote.ip()) {
+        let peer = match link.network.route(ends.remote.ip()) {
             Destination::Gateway(host) | Destination::Outside(host) => {
                 SocketAddr::new(host, ends.remote.port())
             }
@@ -115,13 +127,14 @@ impl UdpFlows {
             Destination::Nowhere => return Err(Some(Unreachable::Host)),
         };
         let failed = |error: io::Error| is_unreachable(&error).then_some(Unreachable::Network);
-        let any: IpAddr =
-            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).map_err(failed)?;
-        socket.connect(to).map_err(failed)?;
-        let index = self.insert(sockets, ends, Via::Own(socket));
-        if let Some(Flow { via: Via::Own(socket), .. }) = self.flows.get_mut(index) {
-            sockets.register(Waiter::Udp, index, socket, Interest::READABLE).map_err(failed)?;
+        let opened = self.ports.open(sockets, ends.guest, peer, ends.remote.ip());
+        let (port, socket) = opened.map_err(failed)?;
+        let index = self.insert(sockets, ends, Via::Own { socket, port, peer });
+        if let Some(Flow { via: Via::Own { socket, .. }, .. }) = self.flows.get_mut(index)
+            && let Err(error) = sockets.register(Waiter::Udp, index, socket, Interest::READABLE)
+        {
+            self.remove(sockets, index);
+            return Err(failed(error));
         }
         Ok(index)
     }
@@ -142,7 +155,10 @@ impl UdpFlows {
         self.timers.set(index, &mut flow.timer, None);
         self.by_ends.remove(&flow.ends);
         match &mut flow.via {
-            Via::Own(socket) => sockets.deregister(socket),
+            Via::Own { socket, port, peer } => {
+                sockets.deregister(socket);
+                self.ports.close(sockets, *port, peer.ip());
+            }
             Via::Listener { listener, peer } => {
                 self.by_peer.remove(&(*listener, *peer));
             }
@@ -190,20 +206,21 @@ impl UdpFlows {
     /// Registers the sockets there are.
     pub(super) fn attach(&mut self, sockets: &Sockets) -> io::Result<()> {
         for (index, flow) in &mut self.flows {
-            if let Via::Own(socket) = &mut flow.via {
+            if let Via::Own { socket, .. } = &mut flow.via {
                 sockets.register(Waiter::Udp, index, socket, Interest::READABLE)?;
             }
         }
-        Ok(())
+        self.ports.attach(sockets)
     }
 
     /// Takes them out again.
     pub(super) fn detach(&mut self, sockets: &Sockets) {
         for (_, flow) in &mut self.flows {
-            if let Via::Own(socket) = &mut flow.via {
+            if let Via::Own { socket, .. } = &mut flow.via {
                 sockets.deregister(socket);
             }
         }
+        self.ports.detach(sockets);
     }
 
     pub(super) fn ready(&mut self, index: usize) {
@@ -211,7 +228,16 @@ impl UdpFlows {
             && !flow.queued
         {
             flow.queued = true;
-            self.readable.push_back(index);
+            self.readable.push_back(Turn::Flow(index));
+        }
+    }
+
+    pub(super) fn port_ready(&mut self, index: usize) {
+        if let Some(port) = self.ports.get_mut(index)
+            && !port.queued
+        {
+            port.queued = true;
+            self.readable.push_back(Turn::Port(index));
         }
     }
 
@@ -224,14 +250,38 @@ impl UdpFlows {
             if link.is_full() {
                 return;
             }
-            let Some(index) = self.readable.pop_front() else { return };
-            let Some(flow) = self.flows.get_mut(index).filter(|flow| flow.queued) else { continue };
-            flow.queued = read(link, flow, scratch);
-            self.timers.set(index, &mut flow.timer, Some(now + self.idle));
-            if flow.queued {
-                self.readable.push_back(index);
+            let Some(turn) = self.readable.pop_front() else { return };
+            let more = match turn {
+                Turn::Flow(index) => self.read_flow(link, index, scratch, now),
+                Turn::Port(index) => self.read_port(link, index, scratch),
+            };
+            if more {
+                self.readable.push_back(turn);
             }
         }
+    }
+
+    /// Reads a few datagrams of a conversation; whether there may be more.
+    fn read_flow(&mut self, link: &mut Link, index: usize, scratch: &mut [u8], now: Instant) -> bool {
+        let Some(flow) = self.flows.get_mut(index).filter(|flow| flow.queued) else { return false };
+        let Via::Own { socket, port, peer } = &flow.via else { return false };
+        let (ends, port) = (flow.ends, self.ports.get(*port));
+        let remote = |from: SocketAddr| {
+            let is_peer = (from.ip(), from.port()) == (peer.ip(), peer.port());
+            if is_peer { Some(ends.remote) } else { port?.seen(from) }
+        };
+        let more = read(link, socket, ends.guest, Some(ends), remote, scratch);
+        flow.queued = more;
+        self.timers.set(index, &mut flow.timer, Some(now + self.idle));
+        more
+    }
+
+    /// Reads a few datagrams that belong to no conversation; whether there may be more.
+    fn read_port(&mut self, link: &mut Link, index: usize, scratch: &mut [u8]) -> bool {
+        let Some(port) = self.ports.get_mut(index).filter(|port| port.queued) else { return false };
+        let more = read(link, &port.socket, port.guest, None, |from| port.seen(from), scratch);
+        port.queued = more;
+        more
     }
 
     /// Whether there is more to read than was read.
@@ -247,6 +297,7 @@ impl UdpFlows {
     pub(super) fn clear(&mut self, sockets: &Sockets) {
         self.detach(sockets);
         self.flows.clear();
+        self.ports.clear();
         self.by_ends.clear();
         self.by_peer.clear();
         self.readable.clear();
@@ -254,27 +305,38 @@ impl UdpFlows {
     }
 }
 
-/// Reads a few datagrams; whether there may be more.
-fn read(link: &mut Link, flow: &Flow, scratch: &mut [u8]) -> bool {
-    let Via::Own(socket) = &flow.via else { return false };
+/// Reads a few datagrams for `guest` that come from whom `remote` has a name for; whether there may be more. Errors are
+/// about what was sent in the conversation `sent`.
+fn read(
+    link: &mut Link,
+    socket: &UdpSocket,
+    guest: SocketAddr,
+    sent: Option<Ends>,
+    remote: impl Fn(SocketAddr) -> Option<SocketAddr>,
+    scratch: &mut [u8],
+) -> bool {
     for _ in 0..BURST {
         if link.is_full() {
             return true;
         }
-        match socket.recv(scratch) {
-            Ok(length) => {
-                let payload = scratch.get(..length).unwrap_or_default();
-                link.send_udp(flow.ends.remote, flow.ends.guest, payload);
+        let error = match socket.recv_from(scratch) {
+            Ok((length, from)) => {
+                if let Some(remote) = remote(from) {
+                    link.send_udp(remote, guest, scratch.get(..length).unwrap_or_default());
+                }
+                continue;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The answer to an earlier datagram: nobody is there.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                tell(link, flow.ends, Unreachable::Port);
-            }
-            Err(error) if is_unreachable(&error) => tell(link, flow.ends, Unreachable::Host),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-            // Errors about earlier datagrams are taken off by reading them; what came since is behind them.
-            Err(_) => {}
+            Err(error) => error,
+        };
+        // Errors about earlier datagrams are taken off by reading them; what came since is behind them.
+        match sent {
+            // Nobody is there.
+            Some(ends) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                tell(link, ends, Unreachable::Port);
+            }
+            Some(ends) if is_unreachable(&error) => tell(link, ends, Unreachable::Host),
+            _ => {}
         }
     }
     true
