@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use guest_memory::{GuestMemory, Slice};
 use smallvec::SmallVec;
-use vm_memory::{ByteValued, GuestAddress, GuestMemoryBackend};
+use vm_memory::ByteValued;
 
 use super::QueueError;
 
@@ -63,7 +63,7 @@ impl Chain {
             return Err(QueueError::Buffers);
         }
         // 32 bits fit the host's addresses.
-        if self.memory.get_slice(GuestAddress(gpa), len as usize).is_err() {
+        if guest_memory::slice(&self.memory, gpa, len as usize).is_none() {
             return Err(QueueError::Buffer { gpa, len });
         }
         self.buffers.push(Buffer { gpa, len });
@@ -104,11 +104,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next contiguous piece, at most `most` bytes.
-    fn piece(&self, most: u64) -> Option<(GuestAddress, usize)> {
+    fn piece(&self, most: u64) -> Option<(u64, usize)> {
         let buffer = self.buffers.first()?;
         let len = u64::from(buffer.len - self.offset).min(self.left).min(most);
         // Buffers lie in memory, so neither sum wraps.
-        (len != 0).then(|| (GuestAddress(buffer.gpa + u64::from(self.offset)), len as usize))
+        (len != 0).then(|| (buffer.gpa + u64::from(self.offset), len as usize))
     }
 
     fn advance(&mut self, bytes: u64) {
@@ -141,7 +141,7 @@ impl<'a> Cursor<'a> {
         let mut at = self.clone();
         at.left = at.left.min(most);
         while let Some((gpa, len)) = at.piece(u64::MAX) {
-            if let Ok(slice) = self.memory.get_slice(gpa, len) {
+            if let Some(slice) = guest_memory::slice(self.memory, gpa, len) {
                 slices.push(slice);
             }
             at.advance(len as u64);
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
         let mut rest = bytes;
         while let Some((gpa, len)) = self.0.piece(rest.len() as u64) {
             let (part, behind) = rest.split_at_mut_checked(len).ok_or(ShortChain)?;
-            self.0.memory.get_slice(gpa, len).map_err(|_| ShortChain)?.copy_to(part);
+            guest_memory::slice(self.0.memory, gpa, len).ok_or(ShortChain)?.copy_to(part);
             self.0.advance(len as u64);
             rest = behind;
         }
@@ -242,7 +242,7 @@ impl<'a> Writer<'a> {
         let mut rest = bytes;
         while let Some((gpa, len)) = self.0.piece(rest.len() as u64) {
             let (part, behind) = rest.split_at_checked(len).ok_or(ShortChain)?;
-            self.0.memory.get_slice(gpa, len).map_err(|_| ShortChain)?.copy_from(part);
+            guest_memory::slice(self.0.memory, gpa, len).ok_or(ShortChain)?.copy_from(part);
             self.0.advance(len as u64);
             rest = behind;
         }

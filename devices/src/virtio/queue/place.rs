@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use guest_memory::{GuestMemory, Slice};
-use vm_memory::{AtomicAccess, Bytes, GuestAddress, GuestMemoryBackend, VolatileMemory};
+use vm_memory::{AtomicAccess, Bytes, VolatileMemory};
 
 use super::QueueError;
 use crate::virtio::spec::MAX_QUEUE_SIZE;
@@ -51,7 +51,7 @@ pub(super) fn part<'a>(
 ) -> Result<Part<'a>, QueueError> {
     let error = QueueError::Place { part: name, address };
     let len = usize::try_from(len).map_err(|_| error)?;
-    let bytes = memory.get_slice(GuestAddress(address), len).map_err(|_| error)?;
+    let bytes = guest_memory::slice(memory, address, len).ok_or(error)?;
     Ok(Part { bytes, error })
 }
 
