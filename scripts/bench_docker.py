@@ -22,10 +22,7 @@ import sys
 import tempfile
 import time
 
-from bench import resident
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-CACHE = os.path.join(ROOT, "cache")
+from bench import CACHE, ROOT, resident, say
 
 MEMORY_MIB = 1024
 DISK_BYTES = 8 << 30
@@ -38,10 +35,6 @@ CLIENT_RUNS = 3
 GROUPS = ["boot", "disk", "share", "tree", "net"]
 # Units of which less is better.
 COSTS = {"s", "MiB"}
-
-
-def say(text):
-    print(text, flush=True)
 
 
 def free_port():

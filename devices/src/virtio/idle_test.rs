@@ -1,4 +1,4 @@
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::*;
@@ -47,18 +47,28 @@ fn all_asleep(shared: &Mutex<Shared>, count: usize) {
     }
 }
 
+/// Runs `body` beside three workers, who answer with their numbers, and ends them.
+fn beside_workers(body: impl FnOnce(&Mutex<Shared>, &Receiver<usize>)) {
+    let shared = Mutex::new(Shared::default());
+    let (done, answers) = channel();
+    thread::scope(|scope| {
+        for number in 0..3 {
+            let (shared, done) = (&shared, done.clone());
+            scope.spawn(move || work(shared, number, &done));
+        }
+        body(&shared, &answers);
+        let mut state = lock(&shared);
+        state.end = true;
+        state.idle.wake_all();
+    });
+}
+
 #[test]
 fn no_job_is_left_lying_and_all_end() {
     for round in 0..200 {
-        let shared = Mutex::new(Shared::default());
-        let (done, answers) = channel();
-        thread::scope(|scope| {
-            for number in 0..3 {
-                let (shared, done) = (&shared, done.clone());
-                scope.spawn(move || work(shared, number, &done));
-            }
+        beside_workers(|shared, answers| {
             for _ in 0..20 {
-                give(&shared);
+                give(shared);
                 if round % 2 == 0 {
                     answers.recv_timeout(Duration::from_secs(60)).expect("a job is left lying");
                 }
@@ -68,32 +78,20 @@ fn no_job_is_left_lying_and_all_end() {
                     answers.recv_timeout(Duration::from_secs(60)).expect("a job is left lying");
                 }
             }
-            let mut state = lock(&shared);
-            state.end = true;
-            state.idle.wake_all();
         });
     }
 }
 
 #[test]
 fn who_was_awake_last_is_woken_first() {
-    let shared = Mutex::new(Shared::default());
-    let (done, answers) = channel();
-    thread::scope(|scope| {
-        for number in 0..3 {
-            let (shared, done) = (&shared, done.clone());
-            scope.spawn(move || work(shared, number, &done));
-        }
-        all_asleep(&shared, 3);
-        give(&shared);
+    beside_workers(|shared, answers| {
+        all_asleep(shared, 3);
+        give(shared);
         let first = answers.recv().unwrap();
         for _ in 0..10 {
-            all_asleep(&shared, 3);
-            give(&shared);
+            all_asleep(shared, 3);
+            give(shared);
             assert_eq!(answers.recv().unwrap(), first);
         }
-        let mut state = lock(&shared);
-        state.end = true;
-        state.idle.wake_all();
     });
 }

@@ -505,44 +505,75 @@ fn meet(interpreted: &mut Machine, translated: &mut Machine, mut ends: (End, End
     }
 }
 
+/// A program of random instructions.
+fn any_program(random: &mut Random) -> Vec<u8> {
+    let mut code = Vec::new();
+    while code.len() < CODE_SIZE - 64 {
+        instruction(random, &mut code);
+    }
+    code
+}
+
+/// Two machines alike, for whoever steps them to interpret or translate.
+fn twins(random: &mut Random) -> [Machine; 2] {
+    let code = any_program(random);
+    let seed = random.next();
+    [(); 2].map(|()| Machine::new(&mut Random::new(seed), &code, options(u32::MAX)))
+}
+
+/// Compares both machines where both have met; false if overwritten code left flags undefined at the end of a block.
+fn agree(
+    interpreted: &Machine,
+    translated: &Machine,
+    ends: (End, End),
+    place: std::fmt::Arguments<'_>,
+) -> bool {
+    assert_eq!(ends.0, ends.1, "{place}");
+    let counts = (interpreted.engine.cpu.instructions, translated.engine.cpu.instructions);
+    assert_eq!(counts.0, counts.1, "{place}");
+    let (one, other) = (interpreted.state(), translated.state());
+    if one.0[17] != other.0[17] && one.0[..17] == other.0[..17] {
+        return false;
+    }
+    assert_eq!(one, other, "{place}");
+    true
+}
+
+/// Lets `step` take two machines through random programs, the first interpreted, and compares them after each step; answers
+/// how many steps that were.
+fn in_lock_step(seed: u64, mut step: impl FnMut(&mut [Machine; 2], &mut Random) -> (End, End)) -> u64 {
+    let (mut steps, mut undefined) = (0, 0);
+    for program in 0..PROGRAMS {
+        let mut random = Random::new(program ^ seed);
+        let mut machines = twins(&mut random);
+        for number in 0..STEPS {
+            let at = machines[0].engine.cpu.rip();
+            let ends = step(&mut machines, &mut random);
+            let [interpreted, translated] = &mut machines;
+            let ends = meet(interpreted, translated, ends);
+            let place = format_args!("program {program} step {number} from {at:#x}");
+            if !agree(interpreted, translated, ends, place) {
+                undefined += 1;
+                break;
+            }
+            steps += 1;
+            if ends.0.is_none() {
+                break;
+            }
+        }
+        assert!(machines[0].memory() == machines[1].memory(), "memory of program {program}");
+    }
+    assert!(undefined < PROGRAMS / 50, "{undefined} programs end with other flags");
+    steps
+}
+
 #[test]
 fn translated_blocks_do_what_interpreted_ones_do() {
     if Translator::new(1 << 20, Level::V2).is_none() {
         return;
     }
-    let (mut blocks, mut undefined) = (0, 0);
-    for program in 0..PROGRAMS {
-        let mut random = Random::new(program);
-        let mut code = Vec::new();
-        while code.len() < CODE_SIZE - 64 {
-            instruction(&mut random, &mut code);
-        }
-        let seed = random.next();
-        let options = options(u32::MAX);
-        let mut interpreted = Machine::new(&mut Random::new(seed), &code, options);
-        let mut translated = Machine::new(&mut Random::new(seed), &code, options);
-        for step in 0..STEPS {
-            let at = interpreted.engine.cpu.rip();
-            let ends = (interpreted.step(false), translated.step(true));
-            let ends = meet(&mut interpreted, &mut translated, ends);
-            assert_eq!(ends.0, ends.1, "program {program} step {step} at {at:#x}");
-            let counts = (interpreted.engine.cpu.instructions, translated.engine.cpu.instructions);
-            assert_eq!(counts.0, counts.1, "program {program} step {step} at {at:#x}");
-            let (one, other) = (interpreted.state(), translated.state());
-            if one.0[17] != other.0[17] && one.0[..17] == other.0[..17] {
-                // Overwritten code left flags undefined at the end of a block.
-                undefined += 1;
-                break;
-            }
-            assert_eq!(one, other, "program {program} step {step} from {at:#x}");
-            blocks += 1;
-            if ends.0.is_none() {
-                break;
-            }
-        }
-        assert!(interpreted.memory() == translated.memory(), "memory of program {program}");
-    }
-    assert!(undefined < PROGRAMS / 50, "{undefined} programs end with other flags");
+    let blocks =
+        in_lock_step(0, |[interpreted, translated], _| (interpreted.step(false), translated.step(true)));
     assert!(blocks > 10 * PROGRAMS, "programs end too soon: {blocks} blocks");
 }
 
@@ -551,39 +582,10 @@ fn code_of_paths_does_what_interpreted_blocks_do() {
     if Translator::new(1 << 20, Level::V2).is_none() {
         return;
     }
-    let (mut steps, mut parts, mut undefined) = (0, 0_usize, 0);
-    for program in 0..PROGRAMS {
-        let mut random = Random::new(program ^ 0x1357_9bdf);
-        let mut code = Vec::new();
-        while code.len() < CODE_SIZE - 64 {
-            instruction(&mut random, &mut code);
-        }
-        let seed = random.next();
-        let options = options(u32::MAX);
-        let mut interpreted = Machine::new(&mut Random::new(seed), &code, options);
-        let mut translated = Machine::new(&mut Random::new(seed), &code, options);
-        for step in 0..STEPS {
-            let at = interpreted.engine.cpu.rip();
-            let end = translated.step_path(&mut random, &mut parts);
-            let (other, end) = meet(&mut interpreted, &mut translated, (Some(()), end));
-            let place = format!("program {program} step {step} from {at:#x}");
-            let counts = (interpreted.engine.cpu.instructions, translated.engine.cpu.instructions);
-            assert_eq!(counts.0, counts.1, "{place}");
-            assert_eq!(end, other, "{place}");
-            let (one, other) = (interpreted.state(), translated.state());
-            if one.0[17] != other.0[17] && one.0[..17] == other.0[..17] {
-                undefined += 1;
-                break;
-            }
-            assert_eq!(one, other, "{place}");
-            steps += 1;
-            if end.is_none() {
-                break;
-            }
-        }
-        assert!(interpreted.memory() == translated.memory(), "memory of program {program}");
-    }
-    assert!(undefined < PROGRAMS / 50, "{undefined} programs end with other flags");
+    let mut parts = 0;
+    let steps = in_lock_step(0x1357_9bdf, |[_, translated], random| {
+        (Some(()), translated.step_path(random, &mut parts))
+    });
     assert!(steps > 8 * PROGRAMS && parts as u64 > steps, "paths are short: {parts} parts in {steps} steps");
 }
 

@@ -59,7 +59,7 @@ impl Server {
             }
             Err(Errno::EAGAIN)
         })?;
-        let file = self.created(&node, (handle, host), plain);
+        let file = self.opened(&node, (handle, host), plain);
         fid.become_open(node, Role::File(file))?;
         Ok(reply.qid(self.qids.qid(&stat)).u32(0))
     }
@@ -82,7 +82,7 @@ impl Server {
         let kind = dir.stat_child(name)?.file_type();
         let handle = self.tree.with_room(|| Ok(Handle::child(dir, name, kind)?))?;
         let stat = handle.stat()?;
-        let file = self.open_handle(&handle, stat.file_type(), flags)?;
+        let (file, _) = self.open_handle(&handle, stat.file_type(), flags)?;
         Ok((stat, (file, 0)))
     }
 

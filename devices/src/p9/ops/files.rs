@@ -37,7 +37,8 @@ impl Server {
             }
             self.open_directory(&handle)?
         } else {
-            Role::File(self.open_file((&state.node, &handle), stat.file_type(), flags)?)
+            let opened = self.open_handle(&handle, stat.file_type(), flags)?;
+            Role::File(self.opened(&state.node, opened, 0))
         };
         fid.become_open(state.node, role)?;
         // An iounit of 0: as much as fits into a message.
@@ -59,23 +60,18 @@ impl Server {
         })))
     }
 
-    /// Opens the file of type `kind` that `node` is and `handle` reaches.
+    /// Opens the file of type `kind` that `handle` reaches; answers the host's flags, too, to open it with again.
     ///
     /// # Errors
-    /// EISDIR, ELOOP or ENXIO for what is no regular file, and what open(2) says.
-    pub(super) fn open_file(
+    /// EINVAL for access mode 3, ENOTDIR where the flags want a directory, EISDIR, ELOOP or ENXIO for what is no regular
+    /// file, and what open(2) says.
+    pub(super) fn open_handle(
         &self,
-        (node, handle): (&Arc<Node>, &Handle),
+        handle: &Handle,
         kind: u32,
         flags: OpenFlags,
-    ) -> Result<Arc<OpenFile>> {
+    ) -> Result<(Handle, fs::OFlags)> {
         let host = flags.to_host()?;
-        let opened = self.open_handle(handle, kind, flags)?;
-        Ok(self.tree.opened(node, (opened, host), self.next_serial(), 0))
-    }
-
-    /// The same, without a note of it.
-    pub(super) fn open_handle(&self, handle: &Handle, kind: u32, flags: OpenFlags) -> Result<Handle> {
         match kind {
             file_type::REGULAR if flags.directory() => return Err(Errno::ENOTDIR),
             file_type::REGULAR => {}
@@ -83,16 +79,15 @@ impl Server {
             file_type::SYMLINK => return Err(Errno::ELOOP),
             _ => return Err(Errno::ENXIO),
         }
-        let host = flags.to_host()?;
         let fd = self.tree.with_room(|| Ok(handle.open_file(host)?))?;
         if flags.truncate() {
             fs::ftruncate(&fd, 0)?;
         }
-        Ok(Handle::of_open(fd))
+        Ok((Handle::of_open(fd), host))
     }
 
-    /// Notes that a regular file was made and opened with `flags`. `plain` is 0 if it may be a set-user-id program.
-    pub(super) fn created(
+    /// Notes that the file of `node` was opened with these flags. `plain` is 0 if it may be a set-user-id program.
+    pub(super) fn opened(
         &self,
         node: &Arc<Node>,
         (handle, flags): (Handle, fs::OFlags),

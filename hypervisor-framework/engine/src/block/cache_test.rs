@@ -1,21 +1,8 @@
-use std::cell::Cell;
-
 use super::*;
+use crate::block::block_test;
 
 fn block(offset: u16) -> Block {
-    Block {
-        ops: Box::default(),
-        offset,
-        instructions: 1,
-        chain: [const { Cell::new(NO_BLOCK) }; 2],
-        bytes: Box::new([0x90; 8]),
-        heat: Cell::new(0),
-        taken: Cell::new(0),
-        code: Cell::new(None),
-        plain: Cell::new(false),
-        compiled: Cell::new(None),
-        dead: Cell::new(false),
-    }
+    Block { offset, bytes: Box::new([0x90; 8]), ..block_test::block(1) }
 }
 
 #[test]

@@ -153,3 +153,7 @@ macro_rules! ends {
     };
 }
 pub(crate) use {ends, exec};
+
+#[cfg(test)]
+#[path = "block_test.rs"]
+mod block_test;

@@ -1,22 +1,15 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::block::NO_BLOCK;
+use crate::block::{NO_BLOCK, block_test};
 
 /// A block of so many instructions that was run 16 times and whose branch was taken `taken` times; its followers.
 fn block(instructions: u32, taken: u32, chain: [u32; 2]) -> Block {
     Block {
-        ops: Box::default(),
-        offset: 0,
-        instructions,
         chain: chain.map(Cell::new),
-        bytes: Box::default(),
         heat: Cell::new(16),
         taken: Cell::new(taken),
-        code: Cell::new(None),
-        plain: Cell::new(false),
-        compiled: Cell::new(None),
-        dead: Cell::new(false),
+        ..block_test::block(instructions)
     }
 }
 

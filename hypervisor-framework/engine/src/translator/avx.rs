@@ -16,11 +16,8 @@ use super::slow::Back;
 use super::stubs::{context, state};
 use super::unit::{ARITHMETIC, Builder, Emitted, Unsupported};
 use crate::Level;
-use crate::instructions::vex::is_vex;
 use crate::instructions::vex::names::legacy;
-
-/// Bit of `Cpu::fpu_blocked` that stands for AVX.
-const AVX_BLOCKED: u8 = 4;
+use crate::instructions::vex::{AVX_BLOCKED, is_vex};
 
 /// What the host must have.
 fn host_has(insn: &Instruction) -> bool {

@@ -141,7 +141,7 @@ impl Builder<'_> {
     fn find_run(&self, first: usize) -> Option<Run> {
         let Step { insn, part, .. } = *self.steps.get(first)?;
         let base = base_of(&insn)?;
-        let none = Run {
+        let mut run = Run {
             base,
             last: first,
             low: i32::MAX,
@@ -151,8 +151,7 @@ impl Builder<'_> {
             accesses: 0,
             moves: false,
         };
-        let mut run = none;
-        let (mut accesses, mut moved, mut flags) = (0, 0_i32, false);
+        let (mut moved, mut flags) = (0_i32, false);
         for (at, step) in self.steps.iter().enumerate().skip(first) {
             let Some(member) = member(step, base).filter(|_| step.part == part) else { break };
             let (offset, size, write) = match member {
@@ -183,14 +182,16 @@ impl Builder<'_> {
                 _ => 0,
             };
             flags |= !matches!(member, Member::Push | Member::Pop) && !is_move(&step.insn);
-            accesses += 1;
-            let moves = run.moves || moved != 0;
-            run = Run { last: at, low, high, write: run.write | write, flags, accesses, moves, ..run };
+            (run.last, run.low, run.high) = (at, low, high);
+            run.write |= write;
+            run.flags = flags;
+            run.accesses += 1;
+            run.moves |= moved != 0;
             if writes(&step.insn, base) {
                 break;
             }
         }
-        (accesses > 1).then_some(run)
+        (run.accesses > 1).then_some(run)
     }
 
     /// Emits the run that begins at a step; answers the step behind it.

@@ -30,7 +30,7 @@ use crate::cpu::trap_vector as vector;
 use crate::cpu::{Cpu, Trap};
 
 /// Bit of [`Cpu::fpu_blocked`] that stands for AVX.
-const AVX_BLOCKED: u8 = 4;
+pub(crate) const AVX_BLOCKED: u8 = 4;
 /// XCR0: SSE and AVX state.
 const AVX_STATE: u64 = 6;
 
