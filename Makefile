@@ -71,6 +71,9 @@ bench: tools guests docker-guest ## measure against QEMU's software emulation on
 	scripts/bench_guest.py
 	scripts/bench_guest.py --cpus 2 --rows one-sha256sum,two-sha256sums
 	scripts/bench_docker.py
+	$(CARGO) bench --locked -q -p tests --bench virtio_blk
+	$(CARGO) bench --locked -q -p tests --bench p9
+	$(CARGO) run --locked -q --release -p devices --features mock --example net_throughput
 
 lockstep: tools guests ## boot two kernels with the interpreter beside the translator, compared all the way (minutes)
 	$(CARGO) build --locked --release -p rvmm

@@ -2,7 +2,7 @@
 //!
 //! A large file that is in the host's page cache is read through the device, with one and with four requests of 512 KiB in
 //! flight, and by plain `pread` in the same process. Small files are created, listed, looked at and removed
-//! through the server, without a queue, and directly. Prints one line of JSON.
+//! through the server, without a queue, and directly. Prints lines of text.
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a program for developers
 
 mod ring;
@@ -239,12 +239,13 @@ fn main() {
     let dir = tempfile::tempdir().unwrap();
     let [plain, one, several] = large(dir.path());
     let [create, look, remove] = small(dir.path());
-    let pair =
-        |(direct, server): (f64, f64)| format!("{{\"direct_ns\":{direct:.0},\"server_ns\":{server:.0}}}");
-    let read = |rate: f64| format!("{{\"mib_s\":{:.0},\"ratio\":{:.2}}}", rate / 1048576.0, rate / plain);
-    let (one, several, plain) = (read(one), read(several), read(plain));
-    let (create, look, remove) = (pair(create), pair(look), pair(remove));
-    println!(
-        "{{\"bench\":\"p9\",\"pread\":{plain},\"depth_1\":{one},\"depth_4\":{several},\"create\":{create},\"look\":{look},\"remove\":{remove}}}"
-    );
+    let rate = |rate: f64| rate / 1048576.0;
+    println!("9p, a large file in pieces of 512 KiB; pread: {:.0} MiB/s", rate(plain));
+    for (depth, through) in [(1, one), (4, several)] {
+        println!("  {depth} in flight   {:6.0} MiB/s, {:.2} of pread", rate(through), through / plain);
+    }
+    println!("9p, small files; by the server, and directly:");
+    for (what, (direct, server)) in [("create", create), ("look", look), ("remove", remove)] {
+        println!("  {what:11} {server:6.0} ns, {direct:6.0} ns");
+    }
 }

@@ -1,7 +1,7 @@
 //! What a disk costs beside the host's own reads: `cargo bench -p tests --bench virtio_blk`.
 //!
 //! A driver keeps 32 reads of 4 KiB in flight on a split ring, as a guest's would, against a device whose image is in the
-//! host's page cache; plain `pread` reads the same places of the same file in the same process. Prints one line of JSON.
+//! host's page cache; plain `pread` reads the same places of the same file in the same process. Prints lines of text.
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a program for developers
 
 mod ring;
@@ -203,11 +203,8 @@ fn main() {
     drop(through.device.stop_queue(0));
     let (pop_ns, complete_ns) =
         (0..ROUNDS).map(|_| ring()).fold((f64::MAX, f64::MAX), |(a, b), (c, d)| (a.min(c), b.min(d)));
-    println!(
-        "{{\"pread_ns\": {pread_ns:.0}, \"virtio_blk_ns\": {device_ns:.0}, \"of_pread\": {:.2}, \
-         \"reads_per_interrupt\": {:.1}, \
-         \"pop_ns\": {pop_ns:.0}, \"complete_ns\": {complete_ns:.0}}}",
-        pread_ns / device_ns,
-        reads / interrupts as f64
-    );
+    println!("virtio-blk, reads of 4 KiB, {DEPTH} in flight; pread: {pread_ns:.0} ns");
+    println!("  a read      {device_ns:.0} ns, {:.2} of pread's speed", pread_ns / device_ns);
+    println!("  reads for each interrupt: {:.1}", reads / interrupts as f64);
+    println!("  ring        pop {pop_ns:.0} ns, completion {complete_ns:.0} ns");
 }
