@@ -47,7 +47,18 @@ fn all_asleep(shared: &Mutex<Shared>, count: usize) {
     }
 }
 
-/// Runs `body` beside three workers, who answer with their numbers, and ends them.
+/// Ends the workers when a test is done, also when it fails.
+struct Ending<'a>(&'a Mutex<Shared>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(self.0);
+        state.end = true;
+        state.idle.wake_all();
+    }
+}
+
+/// Runs `body` beside three workers, who answer with their numbers.
 fn beside_workers(body: impl FnOnce(&Mutex<Shared>, &Receiver<usize>)) {
     let shared = Mutex::new(Shared::default());
     let (done, answers) = channel();
@@ -56,10 +67,8 @@ fn beside_workers(body: impl FnOnce(&Mutex<Shared>, &Receiver<usize>)) {
             let (shared, done) = (&shared, done.clone());
             scope.spawn(move || work(shared, number, &done));
         }
+        let _ending = Ending(&shared);
         body(&shared, &answers);
-        let mut state = lock(&shared);
-        state.end = true;
-        state.idle.wake_all();
     });
 }
 
