@@ -159,6 +159,7 @@ impl ImageFile {
     }
 
     pub(super) fn unlocked(file: File, path: PathBuf, is_device: bool, flush: FlushMode) -> Self {
+        os::leave_access_time(&file);
         let (has_holes, sync_failed) = (AtomicBool::new(true), AtomicBool::new(false));
         Self {
             file,

@@ -23,6 +23,24 @@ fn zeros_are_written_where_there_are_no_holes() {
     }
 }
 
+#[test]
+fn reading_a_disk_does_not_write_to_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk.img");
+    fs::write(&path, [7; 4096]).unwrap();
+    // Before the last change: a system that notes the time of reads would do it now.
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000);
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_times(fs::FileTimes::new().set_accessed(long_ago)).unwrap();
+
+    let image = DiskImage::open(&DiskConfig::new(&path)).unwrap();
+    let mut bytes = [0; 512];
+    image.read_at(&mut bytes, 0).unwrap();
+
+    assert_eq!(bytes, [7; 512]);
+    assert_eq!(fs::metadata(&path).unwrap().accessed().unwrap(), long_ago);
+}
+
 /// A process that holds a lock of the older kind, which names its owner.
 #[test]
 fn the_holder_is_named_where_it_is_known() {

@@ -9,7 +9,8 @@ mod host;
 mod host;
 
 pub(super) use host::{
-    DRIVE_NEEDS_FULL_SYNC, device_bytes, exclusive_open_flags, lock, punch_hole, sync, unlock, zero_range,
+    DRIVE_NEEDS_FULL_SYNC, device_bytes, exclusive_open_flags, leave_access_time, lock, punch_hole, sync,
+    unlock, zero_range,
 };
 
 /// Holes begin and end at multiples of this, bytes. macOS refuses others (`F_PUNCHHOLE` of fcntl(2)), Linux frees whole
