@@ -190,21 +190,20 @@ def prepare_disk(subject, folder):
     return files.disk
 
 
-def measure_boot(subject, disk, runs):
-    for round_number in range(runs):
-        with tempfile.TemporaryDirectory(dir=os.path.join(CACHE, "bench")) as folder:
-            with Guest(subject, Files("docker", folder, disk), "") as guest:
-                ready = guest.wait_for(READY, READY_LIMIT_S)
-                for _ in range(CLIENT_RUNS):
-                    run = guest.docker("run", "--rm", "busybox:debian", "echo", "hello")
-                total, of_guest = resident(guest.child.pid, MEMORY_MIB)
-                off = guest.power_off()
-        beyond = (total - of_guest) / 1024
-        subject.add("docker-ready", ready, "s")
-        subject.add("docker-run-echo", run, "s")
-        subject.add("power-off", off, "s")
-        subject.add("beyond-guest-memory", beyond, "MiB")
-        say(f"  {subject.name}: dockerd ready {ready:.2f} s, docker run {run:.2f} s, off {off:.2f} s, {beyond:.0f} MiB beyond the guest's")
+def measure_boot(subject, disk):
+    with tempfile.TemporaryDirectory(dir=os.path.join(CACHE, "bench")) as folder:
+        with Guest(subject, Files("docker", folder, disk), "") as guest:
+            ready = guest.wait_for(READY, READY_LIMIT_S)
+            for _ in range(CLIENT_RUNS):
+                run = guest.docker("run", "--rm", "busybox:debian", "echo", "hello")
+            total, of_guest = resident(guest.child.pid, MEMORY_MIB)
+            off = guest.power_off()
+    beyond = (total - of_guest) / 1024
+    subject.add("docker-ready", ready, "s")
+    subject.add("docker-run-echo", run, "s")
+    subject.add("power-off", off, "s")
+    subject.add("beyond-guest-memory", beyond, "MiB")
+    say(f"  {subject.name}: dockerd ready {ready:.2f} s, docker run {run:.2f} s, off {off:.2f} s, {beyond:.0f} MiB beyond the guest's")
 
 
 def measure_group(subject, group):
@@ -252,7 +251,7 @@ def show(found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
-    parser.add_argument("--runs", type=int, default=3, help="boots of each that count (3)")
+    parser.add_argument("--runs", type=int, default=3, help="rounds of each group (3)")
     parser.add_argument("--groups", default=",".join(GROUPS), help="which, of " + ",".join(GROUPS))
     parser.add_argument("--only", choices=["rvmm", "qemu"], help="one of the two")
     parser.add_argument("--cpus", type=int, default=1, help="vCPUs (1)")
@@ -272,19 +271,22 @@ def main():
     for guest in ("docker", "docker-bench"):
         unpack(guest)
     found = subjects(options)
-    if "boot" in groups:
-        with tempfile.TemporaryDirectory(dir=os.path.join(CACHE, "bench")) as folder:
+    with tempfile.TemporaryDirectory(dir=os.path.join(CACHE, "bench")) as folder:
+        if "boot" in groups:
             say("preparing a disk")
             disk = prepare_disk(found[-1], folder)
-            for _ in range(options.runs):
+        for round_number in range(options.runs):
+            say(f"round {round_number + 1}")
+            # In turns: what the machine does beside disturbs both alike.
+            for group in groups:
                 for subject in found:
-                    measure_boot(subject, disk, 1)
-    for group in groups:
-        for subject in found if group != "boot" else []:
-            try:
-                measure_group(subject, group)
-            except RuntimeError as error:
-                say(f"  {error}")
+                    try:
+                        if group == "boot":
+                            measure_boot(subject, disk)
+                        else:
+                            measure_group(subject, group)
+                    except RuntimeError as error:
+                        say(f"  {error}")
     show(found)
     latest = os.path.join(CACHE, "bench", "docker.json")
     with open(latest, "w") as file:
