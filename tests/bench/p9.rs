@@ -16,7 +16,7 @@ use std::time::Instant;
 use devices::p9::{ByteReply, IdMode, Server, ShareConfig};
 use devices::virtio::p9::P9;
 use devices::virtio::{QueueLayout, VirtioDevice};
-use ring::Ring;
+use ring::{Aligned, Ring};
 use vm_memory::{Bytes, GuestAddress};
 
 /// Bytes of the large file: more than a processor's cache, less than the page cache.
@@ -139,7 +139,7 @@ fn large(dir: &Path) -> [f64; 3] {
     let block = vec![0x5a; 1 << 20];
     (0..FILE_BYTES >> 20).for_each(|_| file.write_all(&block).unwrap());
     let file = File::open(&path).unwrap();
-    let mut buffer = vec![0; READ_BYTES as usize];
+    let mut buffer = Aligned::new(READ_BYTES as usize);
     let mut driver = Driver::new();
     let mut device = P9::new("bench", server(dir)).unwrap();
     driver.0.activate(&mut device);
@@ -152,7 +152,7 @@ fn large(dir: &Path) -> [f64; 3] {
     for _ in 0..ROUNDS {
         let start = Instant::now();
         for offset in (0..FILE_BYTES).step_by(READ_BYTES as usize) {
-            file.read_exact_at(&mut buffer, offset).unwrap();
+            file.read_exact_at(buffer.get(), offset).unwrap();
         }
         best[0] = best[0].min(start.elapsed().as_secs_f64());
         for (best, depth) in best[1..].iter_mut().zip([1, DEPTH]) {

@@ -15,7 +15,7 @@ use devices::disk::{DiskConfig, DiskImage};
 use devices::virtio::blk::Block;
 use devices::virtio::blk::spec::request;
 use devices::virtio::{QueueLayout, VirtioDevice};
-use ring::Ring;
+use ring::{Aligned, Ring};
 
 /// Bytes of the image: more than a processor's cache, less than the page cache.
 const IMAGE_BYTES: u64 = 256 << 20;
@@ -82,7 +82,8 @@ impl Iterator for Places {
 
 /// Nanoseconds per read of plain `pread`.
 fn plain(file: &File) -> f64 {
-    let mut buffer = vec![0; READ_BYTES as usize * usize::from(DEPTH)];
+    let mut buffer = Aligned::new(READ_BYTES as usize * usize::from(DEPTH));
+    let buffer = buffer.get();
     let since = Instant::now();
     for (number, block) in Places(1).take(READS as usize).enumerate() {
         let place = number % usize::from(DEPTH) * READ_BYTES as usize;

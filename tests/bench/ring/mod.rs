@@ -154,3 +154,22 @@ impl Ring {
         self.index(self.layout.device + 2) != self.used
     }
 }
+
+/// A buffer of the host's that begins at a page, as a guest's do: copies to others are slower.
+pub(crate) struct Aligned {
+    bytes: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    pub(crate) fn new(len: usize) -> Self {
+        let bytes = vec![0; len + 4096];
+        let start = bytes.as_ptr().align_offset(4096);
+        Self { bytes, start, len }
+    }
+
+    pub(crate) fn get(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.start + self.len]
+    }
+}
