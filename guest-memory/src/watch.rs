@@ -68,9 +68,8 @@ impl WriteWatch {
     pub fn set_watched(&self, page: usize, watched: bool) -> bool {
         self.pages.watched.get(page).is_some_and(|flag| flag.swap(u8::from(watched), Ordering::SeqCst) != 0)
     }
-}
 
-impl WriteWatch {
+    /// The host has written to a watched page.
     #[cold]
     fn tell(&self, page: usize) {
         let listener = self.pages.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -104,7 +103,7 @@ impl Bitmap for WriteWatch {
         }
         let first = offset >> PAGE_SHIFT;
         let last = offset.saturating_add(len - 1) >> PAGE_SHIFT;
-        // Those of a slice; what lies beyond the region is nobody's.
+        // What lies beyond the region is nobody's.
         let flags = self.pages.watched.get(first..).unwrap_or_default();
         for (page, flag) in (first..=last).zip(flags) {
             if flag.load(Ordering::SeqCst) != 0 {

@@ -241,7 +241,7 @@ fn main() {
     let [create, look, remove] = small(dir.path());
     let rate = |rate: f64| rate / 1048576.0;
     println!("9p, a large file in pieces of 512 KiB; pread: {:.0} MiB/s", rate(plain));
-    for (depth, through) in [(1, one), (4, several)] {
+    for (depth, through) in [(1, one), (DEPTH, several)] {
         println!("  {depth} in flight   {:6.0} MiB/s, {:.2} of pread", rate(through), through / plain);
     }
     println!("9p, small files; by the server, and directly:");

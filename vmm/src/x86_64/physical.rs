@@ -35,7 +35,7 @@ fn replace<T>(memory: &GuestMemory, gpa: u64, old: T, new: T) -> Replaced
 where
     T: AtomicAccess + CompareExchange,
 {
-    let Ok(slice) = memory.get_slice(GuestAddress(gpa), size_of::<T>()) else { return Replaced::NotRam };
+    let Some(slice) = guest_memory::slice(memory, gpa, size_of::<T>()) else { return Replaced::NotRam };
     let Ok(entry) = slice.get_atomic_ref::<T::A>(0) else { return Replaced::NotRam };
     let replaced = T::compare_exchange(entry, old, new);
     slice.bitmap().mark_dirty(0, size_of::<T>());

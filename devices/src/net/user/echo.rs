@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::net::UdpSocket;
-use rustix::net::{AddressFamily, SocketType, ipproto};
+use rustix::net::ipproto;
 use slab::Slab;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv4Repr, Ipv6Repr};
@@ -17,7 +17,7 @@ use super::emit::{self, Unreachable};
 use super::link::Link;
 use super::network::Destination;
 use super::packet::Datagram;
-use super::sockets::{Sockets, Waiter};
+use super::sockets::{Sockets, Waiter, datagram_socket};
 use super::timers::Timers;
 
 /// Conversations at a time; the longest idle gives way.
@@ -61,14 +61,8 @@ pub(super) struct Echo<'a> {
 
 /// A socket for echo requests of one's own (on Linux `icmp(7)` calls it a ping socket).
 fn ping_socket(to: IpAddr) -> io::Result<UdpSocket> {
-    let (family, protocol) = match to {
-        IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
-        IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
-    };
-    let socket = rustix::net::socket(family, SocketType::DGRAM, Some(protocol))?;
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-    rustix::io::ioctl_fionbio(&socket, true)?;
-    let socket = UdpSocket::from_std(socket.into());
+    let protocol = if to.is_ipv4() { ipproto::ICMP } else { ipproto::ICMPV6 };
+    let socket = UdpSocket::from_std(datagram_socket(to, Some(protocol))?.into());
     socket.connect(SocketAddr::new(to, 0))?;
     Ok(socket)
 }

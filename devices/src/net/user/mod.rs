@@ -8,7 +8,7 @@
 //!            ┌ arp, ndp        who is where
 //!   frame ─▶ ┤ dhcp            the guest's address ─▶ NetEvents
 //!            │ resolver        questions ─▶ the host's name servers
-//!            │ udp, echo       datagrams ─▶ one socket per conversation
+//!            │ udp, echo       datagrams ─▶ one socket per conversation, and per port
 //!            └ tcp             segments ─▶ a stack per connection ─▶ one socket each
 //!   host's sockets (listeners) ─▶ tcp, udp ─▶ the guest
 //! ```

@@ -1,9 +1,12 @@
 //! Whose events have which tokens.
 
 use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use rustix::net::{AddressFamily, Protocol, SocketType};
 
 /// Who waits for a socket. Each kind has tokens of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +24,15 @@ const WAITERS: [Waiter; 6] =
 
 /// Tokens of each kind; more than any table has entries.
 const TOKENS_EACH: usize = 1 << 16;
+
+/// A datagram socket of the family of `like`, bound and connected to nothing, that never makes its caller wait.
+pub(super) fn datagram_socket(like: IpAddr, protocol: Option<Protocol>) -> io::Result<OwnedFd> {
+    let family = if like.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket(family, SocketType::DGRAM, protocol)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
+}
 
 /// The registry the worker polls, when there is one.
 #[derive(Default)]

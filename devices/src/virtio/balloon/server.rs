@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use guest_memory::{GuestMemory, host_page_bytes, release};
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::pages::Pages;
 use super::spec::{STAT_BYTES, feature, queue};
@@ -66,7 +66,7 @@ impl Server {
         for (start, len) in ranges {
             // A range across two regions of memory has no slice; regions begin and end on the largest host page.
             for (start, len) in self.within_regions(start, len) {
-                if let Ok(slice) = self.memory.get_slice(GuestAddress(start), len) {
+                if let Some(slice) = guest_memory::slice(&self.memory, start, len) {
                     self.release(&slice);
                 }
             }

@@ -11,10 +11,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket
 
 use mio::Interest;
 use mio::net::UdpSocket;
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::net::sockopt;
 use slab::Slab;
 
-use super::super::sockets::{Sockets, Waiter};
+use super::super::sockets::{Sockets, Waiter, datagram_socket};
 use crate::net::os;
 
 /// One of the guest's ports.
@@ -126,12 +126,9 @@ impl Ports {
 
 /// A socket at port `number` of all the host's addresses of the family of `like`; 0: at a port that nobody has.
 fn bound(number: u16, like: SocketAddr) -> io::Result<StdUdpSocket> {
-    let (family, any): (_, IpAddr) = match like {
-        SocketAddr::V4(_) => (AddressFamily::INET, Ipv4Addr::UNSPECIFIED.into()),
-        SocketAddr::V6(_) => (AddressFamily::INET6, Ipv6Addr::UNSPECIFIED.into()),
-    };
-    let socket = rustix::net::socket(family, SocketType::DGRAM, None)?;
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    let any: IpAddr =
+        if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = datagram_socket(like.ip(), None)?;
     if like.is_ipv6() {
         // IPv4 has its own.
         sockopt::set_ipv6_v6only(&socket, true)?;
@@ -142,9 +139,7 @@ fn bound(number: u16, like: SocketAddr) -> io::Result<StdUdpSocket> {
     rustix::net::bind(&socket, &SocketAddr::new(any, number))?;
     // Only now: ports that may be shared count as free where one is chosen.
     os::let_port_be_shared(&socket)?;
-    let socket = StdUdpSocket::from(socket);
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+    Ok(socket.into())
 }
 
 /// A socket at port `number` that the system gives what `peer` sends there. What others send until it is connected, it has
