@@ -1,7 +1,8 @@
 //! The header of a qcow2 file, read to refuse what is damaged or not supported before imago sees the file.
 //!
-//! Source: QEMU's docs/interop/qcow2, sections "Header", "Header extensions" and "L1 table".
+//! Source: QEMU's docs/interop/qcow2, sections "Header" and "Header extensions".
 
+use super::tables::Tables;
 use crate::disk::buffers::Target;
 use crate::disk::error::DiskError;
 use crate::disk::file::ImageFile;
@@ -23,12 +24,6 @@ const MAX_REFCOUNT_TABLE_BYTES: u64 = 8 << 20;
 
 /// The longest name of a backing file, bytes.
 const MAX_BACKING_NAME: u32 = 1023;
-
-/// Offsets of L2 tables in entries of the L1 table.
-const L2_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-
-/// Offsets of refcount blocks in entries of the refcount table.
-const REFCOUNT_BLOCK_OFFSET: u64 = !0x1ff;
 
 /// Incompatible features.
 mod incompatible {
@@ -55,10 +50,12 @@ pub(in crate::disk) struct Header {
     pub(in crate::disk) snapshots: u32,
     is_encrypted: bool,
     incompatible: u64,
-    l1_offset: u64,
-    l1_entries: u32,
-    refcount_offset: u64,
-    refcount_clusters: u32,
+    pub(super) l1_offset: u64,
+    pub(super) l1_entries: u32,
+    pub(super) refcount_offset: u64,
+    pub(super) refcount_clusters: u32,
+    /// log2 of the bits of a reference count.
+    pub(super) refcount_order: u32,
 }
 
 /// The backing file that a header names.
@@ -76,7 +73,7 @@ pub(in crate::disk) fn has_magic(file: &ImageFile) -> Result<bool, DiskError> {
 }
 
 /// Reads what there is of `buffer`; answers how much.
-fn read_up_to(file: &ImageFile, buffer: &mut [u8], offset: u64) -> Result<usize, DiskError> {
+pub(super) fn read_up_to(file: &ImageFile, buffer: &mut [u8], offset: u64) -> Result<usize, DiskError> {
     let wanted = buffer.len();
     let mut target = Target::of_bytes(buffer);
     file.read_to_end(&mut target, offset).map_err(|error| file.io_error("read it", error))?;
@@ -120,7 +117,7 @@ impl Header {
         bytes.truncate(there);
         let damaged = |reason| DiskError::Damaged { path: file.path().to_owned(), reason };
         let header = Self::parse(&bytes, len).map_err(damaged)?;
-        header.check_places(file, len)?;
+        Tables::read(&header, file)?;
         Ok(header)
     }
 
@@ -159,12 +156,10 @@ impl Header {
             l1_offset: fields.u64(40).ok_or_else(cut)?,
             refcount_offset: fields.u64(48).ok_or_else(cut)?,
             refcount_clusters: fields.u32(56).ok_or_else(cut)?,
+            refcount_order: if version == 2 { 4 } else { fields.u32(96).ok_or_else(cut)? },
         };
-        if version == 3 {
-            let order = fields.u32(96).ok_or_else(cut)?;
-            if order > 6 {
-                return Err(format!("reference counts of 2^{order} bits are impossible"));
-            }
+        if header.refcount_order > 6 {
+            return Err(format!("reference counts of 2^{} bits are impossible", header.refcount_order));
         }
         header.check_tables(len)?;
         Ok(header)
@@ -203,40 +198,6 @@ impl Header {
         } else {
             Ok(())
         }
-    }
-
-    /// Each table that another one names lies within the file, by itself. One that does not would read as a hole where there
-    /// was data, and blocks of counts that are all the same one could keep an allocation busy for hours.
-    fn check_places(&self, file: &ImageFile, len: u64) -> Result<(), DiskError> {
-        let refcount_bytes = u64::from(self.refcount_clusters).saturating_mul(self.cluster_bytes);
-        let tables = [
-            ("L2 table", self.l1_offset, u64::from(self.l1_entries) * 8, L2_OFFSET),
-            ("refcount block", self.refcount_offset, refcount_bytes, REFCOUNT_BLOCK_OFFSET),
-        ];
-        for (what, place, bytes, mask) in tables {
-            let damaged = |offset: u64, how: &str| {
-                let reason = format!("its {what} at {offset:#x} {how}");
-                Err(DiskError::Damaged { path: file.path().to_owned(), reason })
-            };
-            // Bounded by `check_tables`.
-            let mut table = vec![0; bytes as usize];
-            read_up_to(file, &mut table, place)?;
-            let (entries, _) = table.as_chunks::<8>();
-            let offsets = entries.iter().map(|entry| u64::from_be_bytes(*entry) & mask);
-            let mut offsets: Vec<u64> = offsets.filter(|offset| *offset != 0).collect();
-            offsets.sort_unstable();
-            for offset in &offsets {
-                let end = offset.checked_add(self.cluster_bytes).filter(|end| *end <= len);
-                if end.is_none() || !offset.is_multiple_of(self.cluster_bytes) {
-                    return damaged(*offset, &format!("is not within its {len} bytes; is it cut off?"));
-                }
-            }
-            let twice = offsets.iter().zip(offsets.iter().skip(1)).find(|(one, next)| one == next);
-            if let Some((offset, _)) = twice {
-                return damaged(*offset, "is named twice");
-            }
-        }
-        Ok(())
     }
 
     /// Refuses what imago cannot do or is not asked to do.

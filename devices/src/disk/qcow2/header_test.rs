@@ -1,39 +1,10 @@
-use std::path::Path;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::disk::{CreateRequest, DiskConfig, DiskImage, ImageFormat, create};
-
-/// The bytes of a new image of 1 MiB.
-fn sound() -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("sound");
-    let size = "1M".parse().unwrap();
-    create(&CreateRequest { path: path.clone(), size, format: ImageFormat::Qcow2 }).unwrap();
-    std::fs::read(&path).unwrap()
-}
+use crate::disk::qcow2::testing::{changed, open_bytes, sound};
 
 fn parse(bytes: &[u8]) -> Result<Header, String> {
     Header::parse(bytes, bytes.len() as u64)
-}
-
-fn open_bytes(bytes: &[u8]) -> Result<DiskImage, String> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("image");
-    std::fs::write(&path, bytes).unwrap();
-    open(&path, "")
-}
-
-fn open(path: &Path, text: &str) -> Result<DiskImage, String> {
-    let config: DiskConfig = format!("{},format=qcow2{text}", path.display()).parse().unwrap();
-    DiskImage::open(&config).map_err(|error| error.to_string())
-}
-
-fn changed(at: usize, field: &[u8]) -> Vec<u8> {
-    let mut bytes = sound();
-    bytes[at..at + field.len()].copy_from_slice(field);
-    bytes
 }
 
 #[test]
@@ -93,29 +64,6 @@ fn what_is_cut_off_anywhere_in_its_tables_is_refused() {
         let error = open_bytes(&whole[..len]).unwrap_err();
         assert!(error.contains("cut off") || error.contains("does not begin as one"), "{len}: {error}");
     }
-}
-
-#[test]
-fn an_l2_table_outside_the_file_is_refused() {
-    for entry in [0x8000_0000_0100_0000u64, 0x80ff_ffff_ffff_fe00, 0x0000_0000_0000_0200] {
-        let error = open_bytes(&changed(0x30000, &entry.to_be_bytes())).unwrap_err();
-        assert!(error.contains("its L2 table at"), "{entry:#x}: {error}");
-    }
-}
-
-#[test]
-fn a_table_that_is_named_twice_is_refused() {
-    let mut bytes = changed(0x30000, &0x8000_0000_0002_0000_u64.to_be_bytes());
-    bytes[0x30008..0x30010].copy_from_slice(&0x8000_0000_0002_0000_u64.to_be_bytes());
-    let error = open_bytes(&bytes).unwrap_err();
-    // The L1 table may have room for one entry only.
-    let entries = u32::from_be_bytes(bytes[36..40].try_into().unwrap());
-    assert!(entries == 1 || error.contains("its L2 table at 0x20000 is named twice"), "{error}");
-
-    let error = open_bytes(&changed(0x10008, &0x2_0000_u64.to_be_bytes())).unwrap_err();
-    assert!(error.contains("its refcount block at 0x20000 is named twice"), "{error}");
-    let error = open_bytes(&changed(0x10008, &0x200_0000_u64.to_be_bytes())).unwrap_err();
-    assert!(error.contains("its refcount block at 0x2000000 is not within"), "{error}");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! qcow2 images, through the imago crate.
 //!
-//! imago keeps tables and reference counts. Here is what goes around it: [`header`] refuses what is damaged before imago
-//! sees it, [`storage`] is the locked file below it, and [`Qcow2Image`] above it adds holes in the host's file for what is
-//! discarded, keeps discards apart from everything else, and turns an internal failure of imago into failing requests.
+//! imago keeps tables and reference counts. Here is what goes around it: [`header`] and [`tables`] refuse what is damaged
+//! before imago sees it, [`storage`] is the locked file below it, and [`Qcow2Image`] above it adds holes in the host's file
+//! for what is discarded, keeps discards apart from everything else, and turns an internal failure of imago into failing
+//! requests.
 //! Data goes through a buffer of our own, since imago's vectors are Rust slices, which guest memory must not be.
 
 mod backing;
 mod header;
 mod storage;
+mod tables;
 
 use std::io;
 use std::ops::Range;
@@ -22,6 +24,7 @@ use imago::{FormatAccess, FormatCreateBuilder, Mapping};
 
 pub(super) use self::header::{Header, has_magic};
 use self::storage::QcowFile;
+use self::tables::Tables;
 use super::buffers::{Source, Target};
 use super::config::FlushMode;
 use super::error::DiskError;
@@ -68,6 +71,9 @@ impl Qcow2Image {
         };
         let header = Header::read(&file)?;
         header.check_supported(&file)?;
+        if access == Access::Write {
+            Tables::read(&header, &file)?.check_counts(&header, &file)?;
+        }
         if let Some(stated) = size.filter(|size| size.bytes() != header.bytes) {
             return Err(DiskError::OtherSize { path: path.to_owned(), actual: header.bytes, stated });
         }

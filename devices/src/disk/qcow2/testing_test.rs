@@ -8,12 +8,44 @@ use imago::{FormatAccess, FormatCreateBuilder};
 
 use super::storage::QcowFile;
 use crate::disk::file::ImageFile;
+use crate::disk::{CreateRequest, DiskConfig, DiskImage, ImageFormat, create};
 
 /// Makes an image that names a backing file, of an empty file.
 pub(in crate::disk) fn create_backed(file: ImageFile, below: &str, format: &str, bytes: u64) {
     let builder: imago::qcow2::Qcow2CreateBuilder<QcowFile, FormatAccess<QcowFile>> =
         Qcow2::create_builder(QcowFile::new(file, Default::default()));
     builder.size(bytes).backing(below.to_owned(), format.to_owned()).create().unwrap();
+}
+
+/// The bytes of a new image of 1 MiB: after the header come the refcount table at 0x10000, its only block, and the L1 table
+/// at 0x30000.
+pub(super) fn sound() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sound");
+    let size = "1M".parse().unwrap();
+    create(&CreateRequest { path: path.clone(), size, format: ImageFormat::Qcow2 }).unwrap();
+    std::fs::read(&path).unwrap()
+}
+
+/// The same with some bytes changed.
+pub(super) fn changed(at: usize, field: &[u8]) -> Vec<u8> {
+    let mut bytes = sound();
+    bytes[at..at + field.len()].copy_from_slice(field);
+    bytes
+}
+
+/// What a user who opens a file of these bytes gets.
+pub(super) fn open_bytes(bytes: &[u8]) -> Result<DiskImage, String> {
+    open_bytes_with(bytes, "")
+}
+
+/// The same, with more options.
+pub(super) fn open_bytes_with(bytes: &[u8], options: &str) -> Result<DiskImage, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    std::fs::write(&path, bytes).unwrap();
+    let config: DiskConfig = format!("{},format=qcow2{options}", path.display()).parse().unwrap();
+    DiskImage::open(&config).map_err(|error| error.to_string())
 }
 
 /// Runs qemu-img if there is one. Debian has it in qemu-utils.
