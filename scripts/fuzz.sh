@@ -16,8 +16,7 @@ say() { printf '%s\n' "$*" >&2; }
 length=${1:-long}
 [ $# = 0 ] || shift
 case $length in
-    short) seconds=${SECONDS_EACH:-60} ;;
-    long) seconds=${SECONDS_EACH:-60} ;;
+    short | long) seconds=${SECONDS_EACH:-60} ;;
     *) say "error: short or long"; exit 2 ;;
 esac
 [ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 net disk_config qcow2 virtio_blk virtio
@@ -91,6 +90,11 @@ options() {
     esac
     echo "-seed=1 -runs=$runs"
 }
+
+# Targets leave their last files behind.
+TMPDIR=$(mktemp -d)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
 
 for target in "$@"; do
     mkdir -p "$fuzz/corpus/$target" "$fuzz/artifacts/$target"

@@ -140,12 +140,15 @@ fn send(server: &Server, request: &[u8], capacity: usize) {
 
 /// What the host's user does meanwhile.
 fn interfere(choice: u8, share: &Path) {
+    // The guest may have put a symlink or a FIFO in its place.
+    let is_plain = share.join("a").symlink_metadata().is_ok_and(|metadata| metadata.is_file());
     let _ = match choice % 6 {
         0 => std::fs::rename(share.join("dir"), share.join("b")),
         1 => std::os::unix::fs::symlink("../outside", share.join("dir")),
         2 => std::fs::remove_file(share.join("dir")),
         3 => std::fs::rename(share.join("out"), share.join("dir")),
-        4 => std::fs::write(share.join("a"), "new"),
+        4 if is_plain => std::fs::write(share.join("a"), "new"),
+        4 => Ok(()),
         // Not through the symlink that may have taken its place.
         _ if share.join("dir").is_symlink() => Ok(()),
         _ => std::fs::create_dir_all(share.join("dir/b")),

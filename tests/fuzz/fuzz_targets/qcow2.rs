@@ -1,10 +1,13 @@
-//! A qcow2 image that anybody may have written, and a guest's requests to it.
+//! A qcow2 image that anybody may have written, a guest's requests to it, and what `rvmm disk` does with it.
 #![no_main]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Once};
 
-use devices::disk::{CreateRequest, DiskConfig, DiskImage, ImageFormat, create};
+use devices::disk::{
+    ConvertRequest, CreateRequest, DiskConfig, DiskImage, ImageFormat, ResizeRequest, Resizing, compact, convert,
+    create, resize,
+};
 use fuzz::Choices;
 use libfuzzer_sys::fuzz_target;
 
@@ -47,6 +50,9 @@ fuzz_target!(|data: &[u8]| {
         bytes.truncate(choices.u32() as usize % bytes.len());
     }
     std::fs::write(path, &bytes).unwrap();
+    if choices.u8() % 4 == 0 {
+        use_tool(&mut choices, path);
+    }
     let Ok(image) = DiskImage::open(&config(path.clone())) else { return };
     let end = image.bytes();
     let mut buffer = vec![1; 256 << 10];
@@ -65,3 +71,29 @@ fuzz_target!(|data: &[u8]| {
         };
     }
 });
+
+/// One of the commands that change images.
+fn use_tool(choices: &mut Choices<'_>, path: &Path) {
+    let format = Some(ImageFormat::Qcow2);
+    let kind = choices.u8();
+    let size = format!("{}K", u64::from(choices.u16()) * 4).parse();
+    let _ = match (kind % 3, size) {
+        (0, Ok(size)) => {
+            let size = Resizing::To(size);
+            resize(&ResizeRequest { path: path.to_owned(), format, size, shrink: true }).map(drop)
+        }
+        (1, _) => compact(path, format, &mut ()).map(drop),
+        _ => {
+            let target_format = if kind & 8 == 0 { ImageFormat::Raw } else { ImageFormat::Qcow2 };
+            let request = ConvertRequest {
+                source: path.to_owned(),
+                source_format: format,
+                backing: true,
+                target: path.with_file_name("copy"),
+                target_format,
+                replace: true,
+            };
+            convert(&request, &mut ())
+        }
+    };
+}
