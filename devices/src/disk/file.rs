@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use guest_memory::vectored;
 use rustix::fs::SeekFrom;
@@ -14,6 +14,8 @@ use rustix::fs::SeekFrom;
 use super::buffers::{Source, Target};
 use super::config::FlushMode;
 use super::error::DiskError;
+#[cfg(test)]
+use super::journal::{Change, Journal};
 use super::os::{self, HOLE_BYTES, LockFailure, SyncCall};
 
 /// Zeros that are written where no hole can be made.
@@ -44,8 +46,8 @@ pub(super) struct ImageFile {
     has_holes: AtomicBool,
     /// Set when the host failed to bring written data to safety.
     sync_failed: AtomicBool,
-    /// Successful calls that brought written data to safety.
-    syncs: AtomicU64,
+    #[cfg(test)]
+    pub(super) journal: Journal,
 }
 
 impl ImageFile {
@@ -155,7 +157,11 @@ impl ImageFile {
     /// The same open file once more; the lock stays with `self`.
     pub(super) fn share(&self) -> Result<Self, DiskError> {
         let file = self.file.try_clone().map_err(|error| self.io_error("open it", error))?;
-        Ok(Self::unlocked(file, self.path.clone(), self.is_device, self.flush))
+        #[cfg_attr(not(test), expect(unused_mut, reason = "the journal of tests"))]
+        let mut again = Self::unlocked(file, self.path.clone(), self.is_device, self.flush);
+        #[cfg(test)]
+        again.journal.clone_from(&self.journal);
+        Ok(again)
     }
 
     pub(super) fn unlocked(file: File, path: PathBuf, is_device: bool, flush: FlushMode) -> Self {
@@ -169,7 +175,8 @@ impl ImageFile {
             is_locked: false,
             has_holes,
             sync_failed,
-            syncs: AtomicU64::new(0),
+            #[cfg(test)]
+            journal: Default::default(),
         }
     }
 
@@ -199,6 +206,8 @@ impl ImageFile {
         if self.is_device {
             return Err(DiskError::BlockDevice { path: self.path.clone(), what: "resized" });
         }
+        #[cfg(test)]
+        self.journal.note(|| Change::Length(bytes));
         self.file.set_len(bytes).map_err(|error| self.io_error("set its length", error))
     }
 
@@ -226,6 +235,8 @@ impl ImageFile {
 
     /// Writes all of `source` from `offset` on.
     pub(super) fn write(&self, mut source: Source<'_>, mut offset: u64) -> io::Result<()> {
+        #[cfg(test)]
+        self.journal.note(|| Change::of(&source, offset));
         while source.len() > 0 {
             let bytes = vectored::write_at(self.file.as_fd(), source.slices(), offset)?;
             if bytes == 0 {
@@ -242,13 +253,23 @@ impl ImageFile {
     /// A host tells of data that it could not write at one call only, and may have dropped it. So after a failure every
     /// further call fails.
     pub(super) fn sync(&self) -> io::Result<()> {
-        let Some(call) = sync_call(self.flush, os::DRIVE_NEEDS_FULL_SYNC) else { return Ok(()) };
+        self.sync_by(sync_call(self.flush, os::DRIVE_NEEDS_FULL_SYNC))
+    }
+
+    /// What was written before reaches the medium before what is written after, as far as [`FlushMode`] goes.
+    pub(super) fn order(&self) -> io::Result<()> {
+        self.sync_by(sync_call(self.flush, os::DRIVE_NEEDS_FULL_SYNC).map(SyncCall::for_order))
+    }
+
+    fn sync_by(&self, call: Option<SyncCall>) -> io::Result<()> {
+        let Some(call) = call else { return Ok(()) };
         if self.sync_failed.load(Ordering::Acquire) {
             return Err(io::Error::other("an earlier flush failed: data may be lost"));
         }
         match os::sync(&self.file, call) {
             Ok(()) => {
-                self.syncs.fetch_add(1, Ordering::Relaxed);
+                #[cfg(test)]
+                self.journal.note(|| Change::Sync);
                 Ok(())
             }
             Err(error) => {
@@ -264,6 +285,8 @@ impl ImageFile {
         if inner.is_empty() || !self.has_holes.load(Ordering::Relaxed) {
             return Ok(());
         }
+        #[cfg(test)]
+        self.journal.note(|| Change::Zero(inner.clone()));
         match os::punch_hole(&self.file, inner.start, inner.end - inner.start) {
             Err(error) if is_unsupported(&error) => {
                 self.has_holes.store(false, Ordering::Relaxed);
@@ -275,6 +298,8 @@ impl ImageFile {
 
     /// Makes a range read as zeros. With `unmap` its space is given back where possible, else it is kept.
     pub(super) fn zero(&self, range: Range<u64>, unmap: bool) -> io::Result<()> {
+        #[cfg(test)]
+        self.journal.note(|| Change::Zero(range.clone()));
         let inner = whole_blocks(&range);
         let (offset, len) = (inner.start, inner.end.saturating_sub(inner.start));
         let quick = match (inner.is_empty(), unmap) {
@@ -316,11 +341,6 @@ impl ImageFile {
         };
         let stop = rustix::fs::seek(&self.file, SeekFrom::Hole(start)).unwrap_or(end);
         Ok((start < end).then(|| start..stop.clamp(start, end)))
-    }
-
-    #[cfg(test)]
-    pub(super) fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
     }
 }
 

@@ -25,6 +25,8 @@
 //! # What is promised
 //! * **Flush.** When [`DiskImage::flush`] succeeds, everything written before it survives what [`FlushMode`] names. The host
 //!   reports a failed flush once only and may have dropped the data, so every later flush of that image fails as well.
+//! * **Sound files.** A program that is killed, or a host that loses power, leaves a qcow2 image that can be gone on with and
+//!   has all that was flushed; space may have leaked, which `qemu-img check -r leaks` gives back.
 //! * **One writer.** An image opened for writing is locked against every other rvmm, and on Linux against QEMU too. Several
 //!   read-only users can share one.
 //! * **Formats are stated**, never guessed from the content, which a guest writes. The only look at the content is to
@@ -40,6 +42,9 @@ mod config;
 mod error;
 mod file;
 mod image;
+#[cfg(test)]
+#[path = "journal_test.rs"]
+mod journal;
 #[cfg(test)]
 mod killed_test;
 mod layer;

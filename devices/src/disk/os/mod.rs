@@ -24,6 +24,15 @@ pub(super) enum SyncCall {
     Data,
     /// `F_FULLFSYNC`.
     Full,
+    /// `F_BARRIERFSYNC`: like `F_FULLFSYNC` for the order of writes, without waiting for the drive.
+    Barrier,
+}
+
+impl SyncCall {
+    /// What does where only the order matters.
+    pub(super) fn for_order(self) -> Self {
+        if self == Self::Full { Self::Barrier } else { self }
+    }
 }
 
 /// Why a file was not locked.

@@ -8,6 +8,8 @@ use imago::raw::Raw;
 
 use super::header::{Backing, Header};
 use super::storage::QcowFile;
+use super::tables::Tables;
+use super::view::View;
 use super::{contained, open_layer};
 use crate::disk::config::FlushMode;
 use crate::disk::error::DiskError;
@@ -40,8 +42,9 @@ fn open_link(
     let file = ImageFile::open(&path, Access::Read, flush)?;
     match backing.format.as_deref() {
         Some("qcow2") => {
-            let header = Header::read(&file)?;
+            let header = Header::read(View::of(&file))?;
             header.check_supported(&file)?;
+            Tables::read(&header, View::of(&file))?;
             let below =
                 header.backing.as_ref().map(|next| open_link(&path, next, flush, links_left)).transpose()?;
             let mut image = open_layer(QcowFile::new(file, Arc::default()), &path, false)?;

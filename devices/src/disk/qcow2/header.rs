@@ -2,8 +2,7 @@
 //!
 //! Source: QEMU's docs/interop/qcow2, sections "Header" and "Header extensions".
 
-use super::tables::Tables;
-use crate::disk::buffers::Target;
+use super::view::View;
 use crate::disk::error::DiskError;
 use crate::disk::file::ImageFile;
 
@@ -68,16 +67,8 @@ pub(in crate::disk) struct Backing {
 /// Whether the file begins as a qcow2 file does.
 pub(in crate::disk) fn has_magic(file: &ImageFile) -> Result<bool, DiskError> {
     let mut start = [0; MAGIC.len()];
-    read_up_to(file, &mut start, 0)?;
+    View::of(file).read_up_to(&mut start, 0)?;
     Ok(start == MAGIC)
-}
-
-/// Reads what there is of `buffer`; answers how much.
-pub(super) fn read_up_to(file: &ImageFile, buffer: &mut [u8], offset: u64) -> Result<usize, DiskError> {
-    let wanted = buffer.len();
-    let mut target = Target::of_bytes(buffer);
-    file.read_to_end(&mut target, offset).map_err(|error| file.io_error("read it", error))?;
-    Ok(wanted - target.len())
 }
 
 /// The first cluster, or what there is of it: all that a header consists of.
@@ -106,19 +97,17 @@ impl Fields<'_> {
 }
 
 impl Header {
-    /// Reads and checks the header of `file`, and that its tables lie within the file.
-    pub(in crate::disk) fn read(file: &ImageFile) -> Result<Self, DiskError> {
-        let len = file.len().map_err(|error| file.io_error("ask for its size", error))?;
+    /// Reads and checks the header of a file.
+    pub(in crate::disk) fn read(view: View<'_>) -> Result<Self, DiskError> {
+        let (file, len) = (view.file, view.len()?);
         if len == 0 {
             return Err(DiskError::Empty { path: file.path().to_owned() });
         }
         let mut bytes = vec![0; 1 << CLUSTER_BITS.end()];
-        let there = read_up_to(file, &mut bytes, 0)?;
+        let there = view.read_up_to(&mut bytes, 0)?;
         bytes.truncate(there);
         let damaged = |reason| DiskError::Damaged { path: file.path().to_owned(), reason };
-        let header = Self::parse(&bytes, len).map_err(damaged)?;
-        Tables::read(&header, file)?;
-        Ok(header)
+        Self::parse(&bytes, len).map_err(damaged)
     }
 
     /// Of the first bytes of a file of `len` bytes.
@@ -171,9 +160,7 @@ impl Header {
         // A 32-bit number of clusters of at most 2 MiB.
         let refcount_bytes = u64::from(refcount_clusters).saturating_mul(self.cluster_bytes);
         let l1_bytes = u64::from(self.l1_entries) * 8;
-        let entries_per_l2 = self.cluster_bytes / 8;
-        let covered =
-            u128::from(self.l1_entries) * u128::from(entries_per_l2) * u128::from(self.cluster_bytes);
+        let covered = u128::from(self.l1_entries) * u128::from(self.bytes_per_l2());
         let inside = |offset: u64, bytes: u64| {
             offset.is_multiple_of(self.cluster_bytes)
                 && offset.checked_add(bytes).is_some_and(|end| end <= len)
@@ -237,6 +224,12 @@ impl Header {
     /// Whether the image is marked as damaged or not properly closed.
     pub(in crate::disk) fn needs_repair(&self) -> bool {
         self.incompatible & (incompatible::DIRTY | incompatible::CORRUPT) != 0
+    }
+
+    /// How much of the disk one L2 table has entries for, bytes.
+    pub(super) fn bytes_per_l2(&self) -> u64 {
+        // At most 2^39 by the cluster sizes there are.
+        (self.cluster_bytes / 8) * self.cluster_bytes
     }
 
     /// Whether the image is encrypted.

@@ -1,15 +1,17 @@
 //! qcow2 images, through the imago crate.
 //!
 //! imago keeps tables and reference counts. Here is what goes around it: [`header`] and [`tables`] refuse what is damaged
-//! before imago sees it, [`storage`] is the locked file below it, and [`Qcow2Image`] above it adds holes in the host's file
+//! before imago sees it, [`storage`] is the locked file below it, [`order`] has tables reach the medium one kind at a time, and [`Qcow2Image`] above it adds holes in the host's file
 //! for what is discarded, keeps discards apart from everything else, and turns an internal failure of imago into failing
 //! requests.
 //! Data goes through a buffer of our own, since imago's vectors are Rust slices, which guest memory must not be.
 
 mod backing;
 mod header;
+mod order;
 mod storage;
 mod tables;
+mod view;
 
 use std::io;
 use std::ops::Range;
@@ -23,8 +25,10 @@ use imago::qcow2::Qcow2;
 use imago::{FormatAccess, FormatCreateBuilder, Mapping};
 
 pub(super) use self::header::{Header, has_magic};
+use self::order::Order;
 use self::storage::QcowFile;
-use self::tables::Tables;
+pub(super) use self::tables::Tables;
+pub(super) use self::view::View;
 use super::buffers::{Source, Target};
 use super::config::FlushMode;
 use super::error::DiskError;
@@ -45,6 +49,8 @@ pub(super) struct Qcow2Image {
     is_writable: bool,
     /// Shared with the storage below.
     sealed: Arc<AtomicBool>,
+    /// The same.
+    order: Arc<Order>,
 }
 
 /// What is to be opened.
@@ -60,7 +66,7 @@ pub(super) struct Qcow2Request<'a> {
 
 impl Qcow2Image {
     pub(super) fn open(request: &Qcow2Request<'_>) -> Result<Self, DiskError> {
-        let &Qcow2Request { path, access, flush, size, backing } = request;
+        let &Qcow2Request { path, access, flush, size, .. } = request;
         let file = match (ImageFile::open(path, access, flush), size) {
             (Err(DiskError::Missing { .. }), Some(size)) => create(path, size, flush)?,
             (opened, _) => opened?,
@@ -69,10 +75,17 @@ impl Qcow2Image {
             (Ok(0), Some(size)) if !file.is_device() => format(file, size, None)?,
             _ => file,
         };
-        let header = Header::read(&file)?;
+        Self::of_file(file, request)
+    }
+
+    /// Of a file that is an image already.
+    fn of_file(file: ImageFile, request: &Qcow2Request<'_>) -> Result<Self, DiskError> {
+        let &Qcow2Request { path, access, flush, size, backing } = request;
+        let header = Header::read(View::of(&file))?;
         header.check_supported(&file)?;
+        let tables = Tables::read(&header, View::of(&file))?;
         if access == Access::Write {
-            Tables::read(&header, &file)?.check_counts(&header, &file)?;
+            tables.check_counts(&file)?;
         }
         if let Some(stated) = size.filter(|size| size.bytes() != header.bytes) {
             return Err(DiskError::OtherSize { path: path.to_owned(), actual: header.bytes, stated });
@@ -88,10 +101,16 @@ impl Qcow2Image {
         };
         let is_writable = access == Access::Write;
         let sealed = Arc::new(AtomicBool::new(false));
-        let mut image = open_layer(QcowFile::new(file, Arc::clone(&sealed)), path, is_writable)?;
+        let order = Arc::new(Order::new(tables));
+        let storage = if is_writable {
+            QcowFile::ordered(file, Arc::clone(&sealed), Arc::clone(&order))
+        } else {
+            QcowFile::new(file, Arc::clone(&sealed))
+        };
+        let mut image = open_layer(storage, path, is_writable)?;
         image.set_backing(below);
         let access = RwLock::new(FormatAccess::new(image));
-        Ok(Self { access, bytes: header.bytes, header, is_writable, sealed })
+        Ok(Self { access, bytes: header.bytes, header, is_writable, sealed, order })
     }
 
     pub(super) fn header(&self) -> &Header {
@@ -125,12 +144,25 @@ impl Qcow2Image {
         })
     }
 
+    /// What of `range` is the matter of one L2 table, from its start on.
+    fn of_one_table(&self, range: Range<u64>) -> Range<u64> {
+        let bytes = self.header.bytes_per_l2();
+        let end = (range.start / bytes).saturating_add(1).saturating_mul(bytes);
+        range.start..range.end.min(end)
+    }
+
+    /// Before a new table is made for `range` of the disk, nothing waits to be written.
+    fn settle(&self, access: &FormatAccess<QcowFile>, range: &Range<u64>) -> io::Result<()> {
+        if self.order.names_table_for(range.start) { Ok(()) } else { access.flush() }
+    }
+
     /// Makes whole and partial clusters read as zeros, frees the whole ones, and gives their space back to the host.
     fn free(&self, range: Range<u64>) -> io::Result<()> {
         let mut access = self.exclusive();
         let mut offset = range.start;
         while offset < range.end {
-            let (mapping, len) = access.get_mapping(offset, range.end - offset)?;
+            let part = self.of_one_table(offset..range.end);
+            let (mapping, len) = access.get_mapping(offset, part.end - offset)?;
             if len == 0 {
                 break;
             }
@@ -139,12 +171,13 @@ impl Qcow2Image {
                 // Only this image's own clusters are writable. The hole may reach the disk before the table does, or
                 // without it: the range reads as zeros either way.
                 Mapping::Raw { storage, offset: place, writable: true, .. } => {
-                    storage.file().punch(place..place.saturating_add(len))?;
+                    storage.punch(place..place.saturating_add(len))?;
                     false
                 }
                 _ => false,
             };
             if !is_zero {
+                self.settle(&access, &part)?;
                 access.discard_to_zero(offset, len)?;
             }
             offset = offset.saturating_add(len);
@@ -237,10 +270,19 @@ impl Layer for Qcow2Image {
     fn write(&self, mut source: Source<'_>, mut offset: u64) -> io::Result<()> {
         let mut bounce = vec![0; source.len().min(BOUNCE_BYTES)];
         while source.len() > 0 {
-            let part = source.take(BOUNCE_BYTES);
+            let most = source.len().min(BOUNCE_BYTES) as u64;
+            let range = self.of_one_table(offset..offset.saturating_add(most));
+            let part = source.take((range.end - range.start) as usize);
             let buffer = bounce.get_mut(..part.len()).unwrap_or_default();
             part.copy_to(buffer);
-            self.contained(|image| image.shared().write(&*buffer, offset))?;
+            self.contained(|image| {
+                if image.order.names_table_for(range.start) {
+                    return image.shared().write(&*buffer, offset);
+                }
+                let access = image.exclusive();
+                image.settle(&access, &range)?;
+                access.write(&*buffer, offset)
+            })?;
             offset = offset.saturating_add(part.len() as u64);
         }
         Ok(())
@@ -271,9 +313,17 @@ impl Layer for Qcow2Image {
             (..3, _) => self.write_zeros(range),
             (_, true) => self.contained(|image| image.free(range)),
             // Exclusively: a cluster that is zero but for one concurrent write could be marked as zero, with that write.
-            (_, false) => {
-                self.contained(|image| image.exclusive().write_zeroes(range.start, range.end - range.start))
-            }
+            (_, false) => self.contained(|image| {
+                let access = image.exclusive();
+                let mut rest = range;
+                while !rest.is_empty() {
+                    let part = image.of_one_table(rest.clone());
+                    image.settle(&access, &part)?;
+                    access.write_zeroes(part.start, part.end - part.start)?;
+                    rest.start = part.end;
+                }
+                Ok(())
+            }),
         }
     }
 
@@ -309,6 +359,8 @@ impl Drop for Qcow2Image {
 #[path = "testing_test.rs"]
 pub(super) mod testing;
 
+#[cfg(test)]
+mod power_test;
 #[cfg(test)]
 #[path = "qcow2_test.rs"]
 mod qcow2_test;

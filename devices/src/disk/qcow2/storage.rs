@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,6 +12,7 @@ use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
 
+use super::order::Order;
 use crate::disk::buffers::{Source, Target};
 use crate::disk::file::ImageFile;
 use crate::disk::os::HOLE_BYTES;
@@ -21,24 +23,41 @@ pub(super) struct QcowFile {
     file: ImageFile,
     /// Set when the image's state in memory is in doubt: nothing is written any more.
     sealed: Arc<AtomicBool>,
+    /// Of an image that is written.
+    order: Option<Arc<Order>>,
     helper: CommonStorageHelper,
 }
 
 impl QcowFile {
     /// Writes are refused once `sealed` is set.
     pub(super) fn new(file: ImageFile, sealed: Arc<AtomicBool>) -> Self {
-        Self { file, sealed, helper: CommonStorageHelper::default() }
+        Self { file, sealed, order: None, helper: CommonStorageHelper::default() }
     }
 
-    pub(super) fn file(&self) -> &ImageFile {
-        &self.file
+    /// The same with writes in order.
+    pub(super) fn ordered(file: ImageFile, sealed: Arc<AtomicBool>, order: Arc<Order>) -> Self {
+        Self { order: Some(order), ..Self::new(file, sealed) }
     }
 
-    fn check_write(&self) -> io::Result<()> {
+    /// Gives back the space of the whole blocks in a range, which then read as zeros, if the file system can.
+    pub(super) fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        self.change(range.clone(), None, || self.file.punch(range))
+    }
+
+    /// Carries out what changes `range`, into `bytes` if they are known.
+    fn change(
+        &self,
+        range: Range<u64>,
+        bytes: Option<&Source<'_>>,
+        work: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         if self.sealed.load(Ordering::Acquire) {
             return Err(io::Error::other("the image is no longer written after an internal failure"));
         }
-        Ok(())
+        match &self.order {
+            Some(order) => order.keep(&self.file, range, bytes, work),
+            None => work(),
+        }
     }
 }
 
@@ -76,26 +95,27 @@ impl Storage for QcowFile {
     }
 
     unsafe fn pure_writev(&self, buffers: IoVector<'_>, offset: u64) -> io::Result<()> {
-        self.check_write()?;
-        self.file.write(Source::of_ranges(&buffers), offset)
+        let source = Source::of_ranges(&buffers);
+        let end = offset.saturating_add(source.len() as u64);
+        self.change(offset..end, Some(&source), || self.file.write(Source::of_ranges(&buffers), offset))
     }
 
     unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.check_write()?;
         let Some(end) = offset.checked_add(length).filter(|_| length > 0) else {
             return if length == 0 { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) };
         };
-        self.file.zero(offset..end, true)?;
-        if end > self.file.len()? {
-            // Grows the file, and unlike truncation cannot shrink what another thread has grown meanwhile.
-            self.file.write(Source::of_bytes(&[0]), end - 1)?;
-        }
-        Ok(())
+        self.change(offset..end, None, || {
+            self.file.zero(offset..end, true)?;
+            if end > self.file.len()? {
+                // Grows the file, and unlike truncation cannot shrink what another thread has grown meanwhile.
+                self.file.write(Source::of_bytes(&[0]), end - 1)?;
+            }
+            Ok(())
+        })
     }
 
     unsafe fn pure_discard(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.check_write()?;
-        self.file.punch(offset..offset.saturating_add(length))
+        self.punch(offset..offset.saturating_add(length))
     }
 
     /// Nothing is buffered here.
@@ -104,7 +124,10 @@ impl Storage for QcowFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync()
+        match &self.order {
+            Some(order) => order.sync(&self.file),
+            None => self.file.sync(),
+        }
     }
 
     unsafe fn invalidate_cache(&self) -> io::Result<()> {
@@ -116,11 +139,9 @@ impl Storage for QcowFile {
     }
 
     fn resize(&self, new_size: u64, mode: PreallocateMode) -> io::Result<()> {
-        self.check_write()?;
         match mode {
-            PreallocateMode::None | PreallocateMode::Zero => {
-                self.file.set_len(new_size).map_err(io::Error::other)
-            }
+            PreallocateMode::None | PreallocateMode::Zero => self
+                .change(new_size..u64::MAX, None, || self.file.set_len(new_size).map_err(io::Error::other)),
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }

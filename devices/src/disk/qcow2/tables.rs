@@ -2,7 +2,11 @@
 //!
 //! Source: QEMU's docs/interop/qcow2, sections "Host cluster management" and "L1 table".
 
-use super::header::{Header, read_up_to};
+use std::ops::Range;
+
+use super::header::Header;
+use super::view::View;
+use crate::disk::buffers::Source;
 use crate::disk::error::DiskError;
 use crate::disk::file::ImageFile;
 
@@ -12,10 +16,35 @@ const L2_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 /// Offsets of refcount blocks in entries of the refcount table.
 const REFCOUNT_BLOCK_OFFSET: u64 = !0x1ff;
 
+/// What tables are, to those that write them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    /// The header, or one of the two tables that it names.
+    Root,
+    /// Says where data is.
+    L2,
+    /// Says what is used.
+    RefcountBlock,
+}
+
+/// A cluster of a table.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    place: u64,
+    table: Table,
+    name: &'static str,
+}
+
 /// Where the tables are.
-pub(super) struct Tables {
-    /// The cluster and kind of each, the header among them, in the order of the file. Larger tables have several clusters.
-    clusters: Vec<(u64, &'static str)>,
+#[derive(Debug)]
+pub(in crate::disk) struct Tables {
+    /// All clusters of all of them, in the order of the file.
+    parts: Vec<Part>,
+    cluster_bytes: u64,
+    refcount_order: u32,
+    bytes_per_l2: u64,
+    /// Places of the L2 tables, as the L1 table has them; 0 for none.
+    l2_tables: Vec<u64>,
     /// Places of the refcount blocks, as the refcount table has them; 0 for none.
     refcount_blocks: Vec<u64>,
 }
@@ -26,48 +55,65 @@ impl Tables {
     /// for hours.
     ///
     /// `header` has been checked: it bounds what is read, and the L1 and refcount tables begin within the file.
-    pub(super) fn read(header: &Header, file: &ImageFile) -> Result<Self, DiskError> {
-        let len = file.len().map_err(|error| file.io_error("ask for its size", error))?;
+    pub(in crate::disk) fn read(header: &Header, view: View<'_>) -> Result<Self, DiskError> {
+        let (file, len) = (view.file, view.len()?);
         let l1_bytes = u64::from(header.l1_entries) * 8;
         let refcount_bytes = u64::from(header.refcount_clusters).saturating_mul(header.cluster_bytes);
-        let l2_tables = read_table(file, header.l1_offset, l1_bytes, L2_OFFSET)?;
+        let l2_tables = read_table(view, header.l1_offset, l1_bytes, L2_OFFSET)?;
         let refcount_blocks =
-            read_table(file, header.refcount_offset, refcount_bytes, REFCOUNT_BLOCK_OFFSET)?;
+            read_table(view, header.refcount_offset, refcount_bytes, REFCOUNT_BLOCK_OFFSET)?;
 
-        let mut clusters = vec![(0, "header")];
-        for (what, places) in [("L2 table", &l2_tables), ("refcount block", &refcount_blocks)] {
+        let mut parts = vec![Part { place: 0, table: Table::Root, name: "header" }];
+        for (table, name, places) in
+            [(Table::L2, "L2 table", &l2_tables), (Table::RefcountBlock, "refcount block", &refcount_blocks)]
+        {
             for place in places.iter().copied().filter(|place| *place != 0) {
                 let end = place.checked_add(header.cluster_bytes).filter(|end| *end <= len);
                 if end.is_none() || !place.is_multiple_of(header.cluster_bytes) {
                     let reason =
-                        format!("its {what} at {place:#x} is not within its {len} bytes; is it cut off?");
+                        format!("its {name} at {place:#x} is not within its {len} bytes; is it cut off?");
                     return Err(DiskError::Damaged { path: file.path().to_owned(), reason });
                 }
-                clusters.push((place, what));
+                parts.push(Part { place, table, name });
             }
         }
-        for (what, place, bytes) in [
+        for (name, start, bytes) in [
             ("L1 table", header.l1_offset, l1_bytes),
             ("refcount table", header.refcount_offset, refcount_bytes),
         ] {
-            let parts = (0..bytes).step_by(header.cluster_bytes as usize);
-            clusters.extend(parts.map(|part| (place.saturating_add(part), what)));
+            let places = (0..bytes).step_by(header.cluster_bytes as usize).map(|at| start.saturating_add(at));
+            parts.extend(places.map(|place| Part { place, table: Table::Root, name }));
         }
-        clusters.sort_unstable();
-        let shared = clusters.iter().zip(clusters.iter().skip(1)).find(|(one, next)| one.0 == next.0);
-        if let Some(((place, one), (_, next))) = shared {
-            let reason = format!("its {one} and its {next} are both said to be at {place:#x}");
+        parts.sort_unstable_by_key(|part| (part.place, part.name));
+        let shared = parts.iter().zip(parts.iter().skip(1)).find(|(one, next)| one.place == next.place);
+        if let Some((Part { place, name, .. }, next)) = shared {
+            let reason = format!("its {name} and its {} are both said to be at {place:#x}", next.name);
             return Err(DiskError::Damaged { path: file.path().to_owned(), reason });
         }
-        Ok(Self { clusters, refcount_blocks })
+        let &Header { cluster_bytes, refcount_order, .. } = header;
+        let bytes_per_l2 = header.bytes_per_l2();
+        Ok(Self { parts, cluster_bytes, refcount_order, bytes_per_l2, l2_tables, refcount_blocks })
+    }
+
+    /// Whether there is an L2 table for the byte at `offset` of the disk.
+    pub(super) fn has_l2_for(&self, offset: u64) -> bool {
+        let index = usize::try_from(offset / self.bytes_per_l2).ok();
+        index.and_then(|index| self.l2_tables.get(index)).is_some_and(|place| *place != 0)
+    }
+
+    /// The table of which `range` has a part. None is written together with anything else.
+    pub(super) fn at(&self, range: &Range<u64>) -> Option<Table> {
+        let after = self.parts.partition_point(|part| part.place < range.end);
+        let last = after.checked_sub(1).and_then(|last| self.parts.get(last))?;
+        (last.place.saturating_add(self.cluster_bytes) > range.start).then_some(last.table)
     }
 
     /// Each cluster of a table counts as used. Else it would be given out again, and new data or tables be written over it.
-    pub(super) fn check_counts(&self, header: &Header, file: &ImageFile) -> Result<(), DiskError> {
-        for (place, what) in &self.clusters {
-            if !self.is_counted(*place, header, file)? {
+    pub(super) fn check_counts(&self, file: &ImageFile) -> Result<(), DiskError> {
+        for Part { place, name, .. } in &self.parts {
+            if self.count(*place, file)?.is_none_or(|count| count.is_zero()) {
                 let reason = format!(
-                    "its {what} at {place:#x} counts as free, and would be written over: \
+                    "its {name} at {place:#x} counts as free, and would be written over: \
                      repair it with `qemu-img check -r all`"
                 );
                 return Err(DiskError::Damaged { path: file.path().to_owned(), reason });
@@ -76,31 +122,82 @@ impl Tables {
         Ok(())
     }
 
-    /// Whether the cluster at `place` has a reference count above 0.
-    fn is_counted(&self, place: u64, header: &Header, file: &ImageFile) -> Result<bool, DiskError> {
-        let cluster = place / header.cluster_bytes;
-        let counts_per_block = (header.cluster_bytes * 8) >> header.refcount_order;
+    /// Writes a count of 1 for each cluster of a table that `before` does not have and that counts as free in the file: imago
+    /// keeps the counts of new tables in memory while it names the tables already. Answers whether there were any.
+    pub(super) fn count_new(&self, before: &Self, file: &ImageFile) -> Result<bool, DiskError> {
+        let mut any = false;
+        for Part { place, .. } in &self.parts {
+            if before.parts.binary_search_by_key(place, |part| part.place).is_ok() {
+                continue;
+            }
+            if let Some(mut count) = self.count(*place, file)?.filter(Count::is_zero) {
+                count.set_to_one();
+                let source = Source::of_bytes(count.bytes());
+                file.write(source, count.place).map_err(|error| file.io_error("write it", error))?;
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// The reference count of the cluster at `place`, if there is a block for it.
+    fn count(&self, place: u64, file: &ImageFile) -> Result<Option<Count>, DiskError> {
+        let cluster = place / self.cluster_bytes;
+        let counts_per_block = (self.cluster_bytes * 8) >> self.refcount_order;
         let block = usize::try_from(cluster / counts_per_block).ok();
-        let Some(block) =
-            block.and_then(|block| self.refcount_blocks.get(block)).filter(|block| **block != 0)
-        else {
-            return Ok(false);
-        };
-        let bit = (cluster % counts_per_block) << header.refcount_order;
-        let bits = 1u32 << header.refcount_order;
-        // Counts of less than a byte begin at its lowest bit.
-        let mut count = [0; 8];
-        let bytes = count.get_mut(..bits.div_ceil(8) as usize).unwrap_or_default();
-        read_up_to(file, bytes, block.saturating_add(bit / 8))?;
-        let mask = if bits < 8 { ((1u64 << bits) - 1) << (bit % 8) } else { u64::MAX };
-        Ok(u64::from_le_bytes(count) & mask != 0)
+        let block = block.and_then(|block| self.refcount_blocks.get(block)).filter(|block| **block != 0);
+        let Some(block) = block else { return Ok(None) };
+        let bit = (cluster % counts_per_block) << self.refcount_order;
+        let place = block.saturating_add(bit / 8);
+        let mut count =
+            Count { place, buffer: [0; 8], bits: 1 << self.refcount_order, shift: bit as u32 % 8 };
+        View::of(file).read_up_to(count.bytes_mut(), place)?;
+        Ok(Some(count))
+    }
+}
+
+/// A reference count, big-endian; those of less than a byte begin at its lowest bit.
+struct Count {
+    /// Of its first byte, in the file.
+    place: u64,
+    buffer: [u8; 8],
+    bits: u32,
+    /// Of a count in a part of a byte.
+    shift: u32,
+}
+
+impl Count {
+    fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.bits.div_ceil(8) as usize).unwrap_or_default()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(..self.bits.div_ceil(8) as usize).unwrap_or_default()
+    }
+
+    /// Those of its last byte.
+    fn mask(&self) -> u8 {
+        if self.bits < 8 { ((1 << self.bits) - 1) << self.shift } else { u8::MAX }
+    }
+
+    fn is_zero(&self) -> bool {
+        let mask = self.mask();
+        self.bytes().iter().all(|byte| byte & mask == 0)
+    }
+
+    /// Of one that is 0.
+    fn set_to_one(&mut self) {
+        let one = 1 << self.shift;
+        if let Some(last) = self.bytes_mut().last_mut() {
+            *last |= one;
+        }
     }
 }
 
 /// What the entries of a table name; 0 for nothing.
-fn read_table(file: &ImageFile, place: u64, bytes: u64, mask: u64) -> Result<Vec<u64>, DiskError> {
+fn read_table(view: View<'_>, place: u64, bytes: u64, mask: u64) -> Result<Vec<u64>, DiskError> {
     let mut table = vec![0; bytes as usize];
-    read_up_to(file, &mut table, place)?;
+    view.read_up_to(&mut table, place)?;
     let (entries, _) = table.as_chunks::<8>();
     Ok(entries.iter().map(|entry| u64::from_be_bytes(*entry) & mask).collect())
 }

@@ -79,5 +79,6 @@ pub(in crate::disk) fn check_with_qemu(path: &Path) {
 /// The same for one whose last user was killed: leaked clusters (exit code 3) are no harm.
 pub(in crate::disk) fn check_structure_with_qemu(path: &Path) {
     let Some(output) = qemu_img(&["check", "-f", "qcow2"], &[path]) else { return };
-    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stdout));
+    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{error}{out}");
 }

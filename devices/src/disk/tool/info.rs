@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::disk::config::ImageFormat;
 use crate::disk::error::DiskError;
 use crate::disk::file::ImageFile;
-use crate::disk::qcow2::{Header, has_magic};
+use crate::disk::qcow2::{Header, Tables, View, has_magic};
 
 /// What can be said of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,7 +67,8 @@ pub fn info(path: &Path, format: Option<ImageFormat>) -> Result<ImageInfo, DiskE
     let (disk_bytes, qcow2) = match format {
         ImageFormat::Raw => (file_bytes, None),
         ImageFormat::Qcow2 => {
-            let header = Header::read(&file)?;
+            let header = Header::read(View::of(&file))?;
+            Tables::read(&header, View::of(&file))?;
             (header.bytes, Some(Qcow2Info::of(&header)))
         }
     };
