@@ -91,8 +91,8 @@ options() {
     echo "-seed=1 -runs=$runs"
 }
 
-# Targets leave their last files behind.
-TMPDIR=$(mktemp -d)
+# Targets leave their last files behind. Memory is a hundred times faster than a disk here.
+TMPDIR=$(mktemp -d -p /dev/shm 2> /dev/null || mktemp -d)
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 

@@ -11,7 +11,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::header::Header;
 use super::tables::{Table, Tables};
@@ -111,20 +111,33 @@ impl Order {
         write: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
         let syncing = self.syncing();
-        let after = bytes.and_then(|bytes| {
-            let mut copy = vec![0; bytes.len()];
-            bytes.copy_to(&mut copy);
-            tables_of(View::of(file).after(&copy, offset))
-        });
-        if let (Some(before), Some(after)) = (&*self.tables(), &after) {
-            after.count_new(before, file).map_err(io::Error::other)?;
+        let named = self.learn(file, offset, bytes);
+        if let Some(tables) = &*self.tables() {
+            tables.count_new(&named, file).map_err(io::Error::other)?;
         }
         self.sync_with(&syncing, || file.order())?;
         let answer = write().and_then(|()| file.order());
-        let after = if answer.is_ok() { after } else { None };
-        let after = after.or_else(|| tables_of(View::of(file)));
-        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = after;
+        if answer.is_err() || self.tables().is_none() {
+            *self.tables_mut() = tables_of(View::of(file));
+        }
         answer
+    }
+
+    /// Takes note of what a root is about to say; answers the places of tables that were not named before.
+    fn learn(&self, file: &ImageFile, offset: u64, bytes: Option<&Source<'_>>) -> Vec<u64> {
+        let mut tables = self.tables_mut();
+        let Some(bytes) = bytes else {
+            *tables = None;
+            return Vec::new();
+        };
+        let mut copy = vec![0; bytes.len()];
+        bytes.copy_to(&mut copy);
+        if let Some(named) = tables.as_mut().and_then(|tables| tables.enter(offset, &copy)) {
+            return named;
+        }
+        // It is the header.
+        let before = std::mem::replace(&mut *tables, tables_of(View::of(file).after(&copy, offset)));
+        tables.as_ref().zip(before).map(|(after, before)| after.not_in(&before)).unwrap_or_default()
     }
 
     /// Brings all that was written to safety.
@@ -145,6 +158,10 @@ impl Order {
 
     fn syncing(&self) -> MutexGuard<'_, ()> {
         self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tables_mut(&self) -> RwLockWriteGuard<'_, Option<Tables>> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tables(&self) -> RwLockReadGuard<'_, Option<Tables>> {

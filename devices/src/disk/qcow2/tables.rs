@@ -10,12 +10,6 @@ use crate::disk::buffers::Source;
 use crate::disk::error::DiskError;
 use crate::disk::file::ImageFile;
 
-/// Offsets of L2 tables in entries of the L1 table.
-const L2_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-
-/// Offsets of refcount blocks in entries of the refcount table.
-const REFCOUNT_BLOCK_OFFSET: u64 = !0x1ff;
-
 /// What tables are, to those that write them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Table {
@@ -35,6 +29,19 @@ struct Part {
     name: &'static str,
 }
 
+/// A table that names others of one kind.
+#[derive(Debug)]
+struct Index {
+    /// Of its first entry, in the file.
+    start: u64,
+    /// The bits of an entry that are an offset.
+    mask: u64,
+    table: Table,
+    name: &'static str,
+    /// What the entries name; 0 for nothing.
+    places: Vec<u64>,
+}
+
 /// Where the tables are.
 #[derive(Debug)]
 pub(in crate::disk) struct Tables {
@@ -43,10 +50,10 @@ pub(in crate::disk) struct Tables {
     cluster_bytes: u64,
     refcount_order: u32,
     bytes_per_l2: u64,
-    /// Places of the L2 tables, as the L1 table has them; 0 for none.
-    l2_tables: Vec<u64>,
-    /// Places of the refcount blocks, as the refcount table has them; 0 for none.
-    refcount_blocks: Vec<u64>,
+    /// The L1 table.
+    l2_tables: Index,
+    /// The refcount table.
+    refcount_blocks: Index,
 }
 
 impl Tables {
@@ -57,25 +64,36 @@ impl Tables {
     /// `header` has been checked: it bounds what is read, and the L1 and refcount tables begin within the file.
     pub(in crate::disk) fn read(header: &Header, view: View<'_>) -> Result<Self, DiskError> {
         let (file, len) = (view.file, view.len()?);
+        let damaged = |reason| DiskError::Damaged { path: file.path().to_owned(), reason };
         let l1_bytes = u64::from(header.l1_entries) * 8;
         let refcount_bytes = u64::from(header.refcount_clusters).saturating_mul(header.cluster_bytes);
-        let l2_tables = read_table(view, header.l1_offset, l1_bytes, L2_OFFSET)?;
-        let refcount_blocks =
-            read_table(view, header.refcount_offset, refcount_bytes, REFCOUNT_BLOCK_OFFSET)?;
+        let l2_tables = Index {
+            start: header.l1_offset,
+            mask: 0x00ff_ffff_ffff_fe00,
+            table: Table::L2,
+            name: "L2 table",
+            places: Vec::new(),
+        };
+        let refcount_blocks = Index {
+            start: header.refcount_offset,
+            mask: !0x1ff,
+            table: Table::RefcountBlock,
+            name: "refcount block",
+            places: Vec::new(),
+        };
+        let (l2_tables, refcount_blocks) =
+            (l2_tables.read(view, l1_bytes)?, refcount_blocks.read(view, refcount_bytes)?);
 
         let mut parts = vec![Part { place: 0, table: Table::Root, name: "header" }];
-        for (table, name, places) in
-            [(Table::L2, "L2 table", &l2_tables), (Table::RefcountBlock, "refcount block", &refcount_blocks)]
-        {
-            for place in places.iter().copied().filter(|place| *place != 0) {
-                let end = place.checked_add(header.cluster_bytes).filter(|end| *end <= len);
-                if end.is_none() || !place.is_multiple_of(header.cluster_bytes) {
-                    let reason =
-                        format!("its {name} at {place:#x} is not within its {len} bytes; is it cut off?");
-                    return Err(DiskError::Damaged { path: file.path().to_owned(), reason });
-                }
-                parts.push(Part { place, table, name });
+        for part in l2_tables.parts().chain(refcount_blocks.parts()) {
+            let Part { place, name, .. } = part;
+            let end = place.checked_add(header.cluster_bytes).filter(|end| *end <= len);
+            if end.is_none() || !place.is_multiple_of(header.cluster_bytes) {
+                return Err(damaged(format!(
+                    "its {name} at {place:#x} is not within its {len} bytes; is it cut off?"
+                )));
             }
+            parts.push(part);
         }
         for (name, start, bytes) in [
             ("L1 table", header.l1_offset, l1_bytes),
@@ -87,18 +105,57 @@ impl Tables {
         parts.sort_unstable_by_key(|part| (part.place, part.name));
         let shared = parts.iter().zip(parts.iter().skip(1)).find(|(one, next)| one.place == next.place);
         if let Some((Part { place, name, .. }, next)) = shared {
-            let reason = format!("its {name} and its {} are both said to be at {place:#x}", next.name);
-            return Err(DiskError::Damaged { path: file.path().to_owned(), reason });
+            return Err(damaged(format!(
+                "its {name} and its {} are both said to be at {place:#x}",
+                next.name
+            )));
         }
         let &Header { cluster_bytes, refcount_order, .. } = header;
         let bytes_per_l2 = header.bytes_per_l2();
         Ok(Self { parts, cluster_bytes, refcount_order, bytes_per_l2, l2_tables, refcount_blocks })
     }
 
+    /// Takes over what `bytes`, written at `offset`, say in the L1 or refcount table; answers the places of what was not
+    /// named before. Nothing if they go elsewhere, or name something twice.
+    pub(super) fn enter(&mut self, offset: u64, bytes: &[u8]) -> Option<Vec<u64>> {
+        let (entries, rest) = bytes.as_chunks::<8>();
+        let (index, first) = [&mut self.l2_tables, &mut self.refcount_blocks]
+            .into_iter()
+            .find_map(|index| index.find(offset, entries.len()).map(|first| (index, first)))?;
+        if !rest.is_empty() {
+            return None;
+        }
+        let mut new = Vec::new();
+        for (place, entry) in index.places.iter_mut().skip(first).zip(entries) {
+            let named = u64::from_be_bytes(*entry) & index.mask;
+            let old = std::mem::replace(place, named);
+            if old == named {
+                continue;
+            }
+            if let Some(at) =
+                self.parts.binary_search_by_key(&old, |part| part.place).ok().filter(|_| old != 0)
+            {
+                self.parts.remove(at);
+            }
+            if named != 0 {
+                let at = self.parts.binary_search_by_key(&named, |part| part.place).err()?;
+                self.parts.insert(at, Part { place: named, table: index.table, name: index.name });
+                new.push(named);
+            }
+        }
+        Some(new)
+    }
+
+    /// The places of what `before` does not name.
+    pub(super) fn not_in(&self, before: &Self) -> Vec<u64> {
+        let places = self.parts.iter().map(|part| part.place);
+        places.filter(|place| before.parts.binary_search_by_key(place, |part| part.place).is_err()).collect()
+    }
+
     /// Whether there is an L2 table for the byte at `offset` of the disk.
     pub(super) fn has_l2_for(&self, offset: u64) -> bool {
         let index = usize::try_from(offset / self.bytes_per_l2).ok();
-        index.and_then(|index| self.l2_tables.get(index)).is_some_and(|place| *place != 0)
+        index.and_then(|index| self.l2_tables.places.get(index)).is_some_and(|place| *place != 0)
     }
 
     /// The table of which `range` has a part. None is written together with anything else.
@@ -122,22 +179,17 @@ impl Tables {
         Ok(())
     }
 
-    /// Writes a count of 1 for each cluster of a table that `before` does not have and that counts as free in the file: imago
-    /// keeps the counts of new tables in memory while it names the tables already. Answers whether there were any.
-    pub(super) fn count_new(&self, before: &Self, file: &ImageFile) -> Result<bool, DiskError> {
-        let mut any = false;
-        for Part { place, .. } in &self.parts {
-            if before.parts.binary_search_by_key(place, |part| part.place).is_ok() {
-                continue;
-            }
+    /// Writes a count of 1 for each of these clusters that counts as free in the file: imago keeps the counts of new tables in
+    /// memory while it names the tables already.
+    pub(super) fn count_new(&self, places: &[u64], file: &ImageFile) -> Result<(), DiskError> {
+        for place in places {
             if let Some(mut count) = self.count(*place, file)?.filter(Count::is_zero) {
                 count.set_to_one();
                 let source = Source::of_bytes(count.bytes());
                 file.write(source, count.place).map_err(|error| file.io_error("write it", error))?;
-                any = true;
             }
         }
-        Ok(any)
+        Ok(())
     }
 
     /// The reference count of the cluster at `place`, if there is a block for it.
@@ -145,7 +197,8 @@ impl Tables {
         let cluster = place / self.cluster_bytes;
         let counts_per_block = (self.cluster_bytes * 8) >> self.refcount_order;
         let block = usize::try_from(cluster / counts_per_block).ok();
-        let block = block.and_then(|block| self.refcount_blocks.get(block)).filter(|block| **block != 0);
+        let block =
+            block.and_then(|block| self.refcount_blocks.places.get(block)).filter(|block| **block != 0);
         let Some(block) = block else { return Ok(None) };
         let bit = (cluster % counts_per_block) << self.refcount_order;
         let place = block.saturating_add(bit / 8);
@@ -194,12 +247,27 @@ impl Count {
     }
 }
 
-/// What the entries of a table name; 0 for nothing.
-fn read_table(view: View<'_>, place: u64, bytes: u64, mask: u64) -> Result<Vec<u64>, DiskError> {
-    let mut table = vec![0; bytes as usize];
-    view.read_up_to(&mut table, place)?;
-    let (entries, _) = table.as_chunks::<8>();
-    Ok(entries.iter().map(|entry| u64::from_be_bytes(*entry) & mask).collect())
+impl Index {
+    /// Reads its `bytes` of entries.
+    fn read(mut self, view: View<'_>, bytes: u64) -> Result<Self, DiskError> {
+        let mut table = vec![0; bytes as usize];
+        view.read_up_to(&mut table, self.start)?;
+        let (entries, _) = table.as_chunks::<8>();
+        self.places = entries.iter().map(|entry| u64::from_be_bytes(*entry) & self.mask).collect();
+        Ok(self)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let places = self.places.iter().filter(|place| **place != 0);
+        places.map(|place| Part { place: *place, table: self.table, name: self.name })
+    }
+
+    /// The number of the entry at `offset` of the file, from which on there are as many as `count`.
+    fn find(&self, offset: u64, count: usize) -> Option<usize> {
+        let bytes = offset.checked_sub(self.start).filter(|bytes| bytes.is_multiple_of(8))?;
+        let first = usize::try_from(bytes / 8).ok()?;
+        (first.checked_add(count)? <= self.places.len()).then_some(first)
+    }
 }
 
 #[cfg(test)]

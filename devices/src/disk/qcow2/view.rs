@@ -39,15 +39,19 @@ impl<'a> View<'a> {
         let mut there = wanted - target.len();
         drop(target);
         if let Some((place, bytes)) = self.over {
-            for (at, byte) in buffer.iter_mut().enumerate() {
-                let from = offset.saturating_add(at as u64).checked_sub(place);
-                let new = from.and_then(|from| bytes.get(usize::try_from(from).ok()?));
-                if let Some(new) = new {
-                    *byte = *new;
-                    there = there.max(at + 1);
-                }
+            // One of the two begins within the other, or they have nothing in common.
+            let to = usize::try_from(place.saturating_sub(offset)).unwrap_or(usize::MAX);
+            let from = usize::try_from(offset.saturating_sub(place)).unwrap_or(usize::MAX);
+            if let (Some(old), Some(new)) = (buffer.get_mut(to..), bytes.get(from..)) {
+                let len = old.len().min(new.len());
+                old.iter_mut().zip(new).for_each(|(old, new)| *old = *new);
+                there = there.max(if len > 0 { to + len } else { 0 });
             }
         }
         Ok(there)
     }
 }
+
+#[cfg(test)]
+#[path = "view_test.rs"]
+mod view_test;
