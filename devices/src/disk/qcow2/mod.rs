@@ -1,12 +1,13 @@
 //! qcow2 images, through the imago crate.
 //!
 //! imago keeps tables and reference counts. Here is what goes around it: [`header`] and [`tables`] refuse what is damaged
-//! before imago sees it, [`storage`] is the locked file below it, [`order`] has tables reach the medium one kind at a time, and [`Qcow2Image`] above it adds holes in the host's file
-//! for what is discarded, keeps discards apart from everything else, and turns an internal failure of imago into failing
-//! requests.
+//! before imago sees it, [`storage`] is the locked file below it, whose writes [`order`] puts in order, and [`Qcow2Image`]
+//! above it adds holes in the host's file for what is discarded, keeps discards and new tables apart from everything else,
+//! and turns an internal failure of imago into failing requests.
 //! Data goes through a buffer of our own, since imago's vectors are Rust slices, which guest memory must not be.
 
 mod backing;
+mod create;
 mod header;
 mod order;
 mod storage;
@@ -22,8 +23,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use imago::format::PreallocateMode;
 use imago::qcow2::Qcow2;
-use imago::{FormatAccess, FormatCreateBuilder, Mapping};
+use imago::{FormatAccess, Mapping};
 
+use self::create::format;
+pub(super) use self::create::{create, create_with};
 pub(super) use self::header::{Header, has_magic};
 use self::order::Order;
 use self::storage::QcowFile;
@@ -42,7 +45,8 @@ const BOUNCE_BYTES: usize = 256 << 10;
 /// An open qcow2 image.
 #[derive(Debug)]
 pub(super) struct Qcow2Image {
-    /// Taken exclusively by what moves or frees clusters: imago lets that be done only while nothing else runs.
+    /// Taken exclusively by what moves or frees clusters, which imago lets be done only while nothing else runs, and by what
+    /// makes tables.
     access: RwLock<FormatAccess<QcowFile>>,
     header: Header,
     bytes: u64,
@@ -213,37 +217,6 @@ fn open_layer(file: QcowFile, path: &Path, is_writable: bool) -> Result<Qcow2<Qc
     let mut image = contained(|| Qcow2::<QcowFile>::open_image(file, is_writable)).map_err(damaged)?;
     image.set_data_file(None);
     Ok(image)
-}
-
-/// Makes an image that does not exist yet.
-pub(super) fn create(path: &Path, size: DiskSize, flush: FlushMode) -> Result<ImageFile, DiskError> {
-    create_with(path, size, flush, None)
-}
-
-/// The same, with clusters of a size of choice.
-pub(super) fn create_with(
-    path: &Path,
-    size: DiskSize,
-    flush: FlushMode,
-    cluster_bytes: Option<u64>,
-) -> Result<ImageFile, DiskError> {
-    let made = ImageFile::create(path, 0, flush).and_then(|file| format(file, size, cluster_bytes));
-    if made.is_err() && !matches!(made, Err(DiskError::Exists { .. })) {
-        // What is not a whole image must not be taken for one later. That it stays is not worse than the error.
-        let _ = std::fs::remove_file(path);
-    }
-    made
-}
-
-/// Makes an image of an empty file.
-fn format(file: ImageFile, size: DiskSize, cluster_bytes: Option<u64>) -> Result<ImageFile, DiskError> {
-    let storage = QcowFile::new(file.share()?, Arc::default());
-    let mut builder = Qcow2::<QcowFile>::create_builder(storage).size(size.bytes());
-    if let Some(bytes) = cluster_bytes.and_then(|bytes| usize::try_from(bytes).ok()) {
-        builder = builder.cluster_size(bytes);
-    }
-    contained(|| builder.create()).map_err(|error| file.io_error("make a qcow2 image of it", error))?;
-    Ok(file)
 }
 
 impl Layer for Qcow2Image {
