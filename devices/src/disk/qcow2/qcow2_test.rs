@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use super::create_with;
 use super::testing::{check_with_qemu, create_backed, must_qemu_img};
 use crate::disk::file::ImageFile;
 use crate::disk::{DiskImage, FlushMode};
@@ -259,5 +260,54 @@ proptest! {
             let _ = image.flush();
             let _ = image.next_data(0);
         }
+    }
+}
+
+/// Each thread has a part of the disk; tables, counts and freed clusters are everybody's.
+#[test]
+fn many_threads_do_not_lose_each_others_data() {
+    const PART: u64 = 1 << 20;
+    let folder = Folder::new();
+    for cluster in [512, 4096] {
+        let path = folder.path(&format!("{cluster}"));
+        drop(create_with(&path, "4M".parse().unwrap(), FlushMode::Os, Some(cluster)).unwrap());
+        let image = folder.open(&format!("{cluster}"), ",flush=os").unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let image = &image;
+                scope.spawn(move || {
+                    let mut model = vec![0; PART as usize];
+                    let mut random = 0x9e37_79b9_7f4a_7c15_u64 + thread;
+                    for step in 0..400_u32 {
+                        random ^= random << 13;
+                        random ^= random >> 7;
+                        random ^= random << 17;
+                        let at = random % (PART / 512) * 512;
+                        let len = ((random >> 32) % 64 * 512).min(PART - at);
+                        let (offset, part) = (thread * PART + at, at as usize..(at + len) as usize);
+                        match random >> 60 {
+                            0 => image.flush().unwrap(),
+                            1..3 => {
+                                image.write_zeroes(offset, len, true).unwrap();
+                                model[part].fill(0);
+                            }
+                            3 => {
+                                image.write_zeroes(offset, len, false).unwrap();
+                                model[part].fill(0);
+                            }
+                            _ => {
+                                model[part.clone()].fill(step as u8);
+                                image.write_at(&model[part], offset).unwrap();
+                            }
+                        }
+                    }
+                    let mut now = vec![1; PART as usize];
+                    image.read_at(&mut now, thread * PART).unwrap();
+                    assert!(now == model, "thread {thread}");
+                });
+            }
+        });
+        drop(image);
+        check_with_qemu(&path);
     }
 }
