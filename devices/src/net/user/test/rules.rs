@@ -12,6 +12,9 @@ use crate::net::{FrameHeader, Offloads};
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const ALL_HERE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 255);
 
+/// Nothing listens here (tcpmux), and no socket is given it unasked, unlike traceroute's 33434.
+const CLOSED_PORT: u16 = 1;
+
 fn bench() -> Bench {
     Bench::new(Offloads::empty())
 }
@@ -23,7 +26,7 @@ fn send(bench: &mut Bench, frame: &[u8]) {
 /// A UDP datagram of the guest's with the IP header changed by `change`.
 fn udp(to: IpAddr, change: impl Fn(&mut [u8])) -> Vec<u8> {
     let from: IpAddr = if to.is_ipv4() { GUEST.into() } else { "fd72:766d:6d00::15".parse().unwrap() };
-    let mut frame = ip_frame(emit::udp((from, 40_000).into(), (to, 33_434).into(), b"probe").unwrap());
+    let mut frame = ip_frame(emit::udp((from, 40_000).into(), (to, CLOSED_PORT).into(), b"probe").unwrap());
     change(&mut frame[ETHERNET_BYTES..]);
     if to.is_ipv4() {
         Ipv4Packet::new_unchecked(&mut frame[ETHERNET_BYTES..]).fill_checksum();
@@ -71,7 +74,7 @@ fn frames_for_other_stations_are_none_of_ours() {
 #[test]
 fn a_router_says_that_a_datagram_came_far_enough() {
     let mut bench = bench();
-    let ports = [40_000u16.to_be_bytes(), 33_434u16.to_be_bytes()].concat();
+    let ports = [40_000u16.to_be_bytes(), CLOSED_PORT.to_be_bytes()].concat();
     for ttl in [0, 1] {
         send(&mut bench, &udp(OUTSIDE.into(), |ip| ip[8] = ttl));
         let (from, kind, code, quoted) = icmp_error(&bench.next().0);
