@@ -16,9 +16,10 @@ say() { printf '%s\n' "$*" >&2; }
 length=${1:-long}
 [ $# = 0 ] || shift
 case $length in
-    short | long) seconds=${SECONDS_EACH:-60} ;;
+    short | long) ;;
     *) say "error: short or long"; exit 2 ;;
 esac
+seconds=${SECONDS_EACH:-60}
 [ $# -gt 0 ] || set -- kernel initramfs devices mmio p9 net disk_config qcow2 virtio_blk virtio
 
 "$root/scripts/need.sh" g++:g++ # libFuzzer, in libfuzzer-sys, is C++

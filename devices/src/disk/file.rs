@@ -157,11 +157,7 @@ impl ImageFile {
     /// The same open file once more; the lock stays with `self`.
     pub(super) fn share(&self) -> Result<Self, DiskError> {
         let file = self.file.try_clone().map_err(|error| self.io_error("open it", error))?;
-        #[cfg_attr(not(test), expect(unused_mut, reason = "the journal of tests"))]
-        let mut again = Self::unlocked(file, self.path.clone(), self.is_device, self.flush);
-        #[cfg(test)]
-        again.journal.clone_from(&self.journal);
-        Ok(again)
+        Ok(Self::unlocked(file, self.path.clone(), self.is_device, self.flush))
     }
 
     pub(super) fn unlocked(file: File, path: PathBuf, is_device: bool, flush: FlushMode) -> Self {

@@ -71,6 +71,11 @@ impl Journal {
         }
     }
 
+    /// How many were noted so far.
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().unwrap().as_ref().map_or(0, Vec::len)
+    }
+
     /// What was noted so far.
     pub(super) fn changes(&self) -> Vec<Change> {
         self.0.lock().unwrap().clone().unwrap_or_default()

@@ -155,9 +155,9 @@ impl Qcow2Image {
         range.start..range.end.min(end)
     }
 
-    /// Before a new table is made for `range` of the disk, nothing waits to be written.
-    fn settle(&self, access: &FormatAccess<QcowFile>, range: &Range<u64>) -> io::Result<()> {
-        if self.order.names_table_for(range.start) { Ok(()) } else { access.flush() }
+    /// Before a new table is made for the byte at `offset` of the disk, nothing waits to be written.
+    fn settle(&self, access: &FormatAccess<QcowFile>, offset: u64) -> io::Result<()> {
+        if self.order.names_table_for(offset) { Ok(()) } else { access.flush() }
     }
 
     /// Makes whole and partial clusters read as zeros, frees the whole ones, and gives their space back to the host.
@@ -181,7 +181,7 @@ impl Qcow2Image {
                 _ => false,
             };
             if !is_zero {
-                self.settle(&access, &part)?;
+                self.settle(&access, offset)?;
                 access.discard_to_zero(offset, len)?;
             }
             offset = offset.saturating_add(len);
@@ -249,11 +249,11 @@ impl Layer for Qcow2Image {
             let buffer = bounce.get_mut(..part.len()).unwrap_or_default();
             part.copy_to(buffer);
             self.contained(|image| {
-                if image.order.names_table_for(range.start) {
+                if image.order.names_table_for(offset) {
                     return image.shared().write(&*buffer, offset);
                 }
                 let access = image.exclusive();
-                image.settle(&access, &range)?;
+                image.settle(&access, offset)?;
                 access.write(&*buffer, offset)
             })?;
             offset = offset.saturating_add(part.len() as u64);
@@ -291,7 +291,7 @@ impl Layer for Qcow2Image {
                 let mut rest = range;
                 while !rest.is_empty() {
                     let part = image.of_one_table(rest.clone());
-                    image.settle(&access, &part)?;
+                    image.settle(&access, part.start)?;
                     access.write_zeroes(part.start, part.end - part.start)?;
                     rest.start = part.end;
                 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::testing::{check_structure_with_qemu, must_qemu_img};
+use super::testing::{check_structure_with_qemu, must_qemu_img, numbers};
 use super::{Qcow2Image, Qcow2Request, create_with};
 use crate::disk::buffers::{Source, Target};
 use crate::disk::file::{Access, ImageFile};
@@ -90,7 +90,7 @@ fn carry_out(path: &Path, steps: &[Step], disk: Vec<u8>) -> (Vec<u8>, Vec<Change
                 image.flush().unwrap();
                 let mut disk = vec![0; BYTES as usize];
                 image.read(Target::of_bytes(&mut disk), 0).unwrap();
-                flushed.push(Flushed { changes: journal.changes().len(), disk, touched: Vec::new() });
+                flushed.push(Flushed { changes: journal.len(), disk, touched: Vec::new() });
             }
         }
     }
@@ -116,13 +116,7 @@ fn a_loss_of_power_leaves_a_sound_image_with_all_that_was_flushed() {
             let _ = std::fs::remove_file(&path);
             let disk = make(&path, cluster, is_compressed);
             let (before, changes, flushed) = carry_out(&path, &steps, disk);
-            let mut random = seed | 1;
-            let mut next = move || {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random
-            };
+            let mut next = numbers(seed | 1);
             for _ in 0..12 {
                 let at = next() as usize % (changes.len() + 1);
                 // Seldom, often, as a coin falls; all, as when only the program ends.

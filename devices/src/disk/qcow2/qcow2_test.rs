@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::create_with;
-use super::testing::{check_with_qemu, create_backed, must_qemu_img};
+use super::testing::{check_with_qemu, create_backed, must_qemu_img, numbers};
 use crate::disk::file::ImageFile;
 use crate::disk::{DiskImage, FlushMode};
 
@@ -277,11 +277,9 @@ fn many_threads_do_not_lose_each_others_data() {
                 let image = &image;
                 scope.spawn(move || {
                     let mut model = vec![0; PART as usize];
-                    let mut random = 0x9e37_79b9_7f4a_7c15_u64 + thread;
+                    let mut next = numbers(0x9e37_79b9_7f4a_7c15 + thread);
                     for step in 0..400_u32 {
-                        random ^= random << 13;
-                        random ^= random >> 7;
-                        random ^= random << 17;
+                        let random = next();
                         let at = random % (PART / 512) * 512;
                         let len = ((random >> 32) % 64 * 512).min(PART - at);
                         let (offset, part) = (thread * PART + at, at as usize..(at + len) as usize);

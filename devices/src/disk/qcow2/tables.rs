@@ -29,6 +29,11 @@ struct Part {
     name: &'static str,
 }
 
+/// Which of `parts` is at `place`, or where among them it would be.
+fn find(parts: &[Part], place: u64) -> Result<usize, usize> {
+    parts.binary_search_by_key(&place, |part| part.place)
+}
+
 /// A table that names others of one kind.
 #[derive(Debug)]
 struct Index {
@@ -118,13 +123,10 @@ impl Tables {
     /// Takes over what `bytes`, written at `offset`, say in the L1 or refcount table; answers the places of what was not
     /// named before. Nothing if they go elsewhere, or name something twice.
     pub(super) fn enter(&mut self, offset: u64, bytes: &[u8]) -> Option<Vec<u64>> {
-        let (entries, rest) = bytes.as_chunks::<8>();
+        let (entries, []) = bytes.as_chunks::<8>() else { return None };
         let (index, first) = [&mut self.l2_tables, &mut self.refcount_blocks]
             .into_iter()
             .find_map(|index| index.find(offset, entries.len()).map(|first| (index, first)))?;
-        if !rest.is_empty() {
-            return None;
-        }
         let mut new = Vec::new();
         for (place, entry) in index.places.iter_mut().skip(first).zip(entries) {
             let named = u64::from_be_bytes(*entry) & index.mask;
@@ -132,13 +134,13 @@ impl Tables {
             if old == named {
                 continue;
             }
-            if let Some(at) =
-                self.parts.binary_search_by_key(&old, |part| part.place).ok().filter(|_| old != 0)
+            if old != 0
+                && let Ok(at) = find(&self.parts, old)
             {
                 self.parts.remove(at);
             }
             if named != 0 {
-                let at = self.parts.binary_search_by_key(&named, |part| part.place).err()?;
+                let at = find(&self.parts, named).err()?;
                 self.parts.insert(at, Part { place: named, table: index.table, name: index.name });
                 new.push(named);
             }
@@ -149,7 +151,7 @@ impl Tables {
     /// The places of what `before` does not name.
     pub(super) fn not_in(&self, before: &Self) -> Vec<u64> {
         let places = self.parts.iter().map(|part| part.place);
-        places.filter(|place| before.parts.binary_search_by_key(place, |part| part.place).is_err()).collect()
+        places.filter(|place| find(&before.parts, *place).is_err()).collect()
     }
 
     /// Whether there is an L2 table for the byte at `offset` of the disk.

@@ -48,6 +48,17 @@ pub(super) fn open_bytes_with(bytes: &[u8], options: &str) -> Result<DiskImage, 
     DiskImage::open(&config).map_err(|error| error.to_string())
 }
 
+/// Numbers that are the same each time (xorshift, by a seed that is not 0).
+pub(super) fn numbers(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    }
+}
+
 /// Runs qemu-img if there is one. Debian has it in qemu-utils.
 pub(in crate::disk) fn qemu_img(arguments: &[&str], files: &[&Path]) -> Option<Output> {
     match Command::new("qemu-img").args(arguments).args(files).output() {
