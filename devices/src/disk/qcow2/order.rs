@@ -65,7 +65,7 @@ impl Order {
         }
     }
 
-    /// Whether there is an L2 table for the byte at `offset` of the disk.
+    /// Whether there is an L2 table for the byte at `offset` of the disk that is changed where it is.
     pub(super) fn names_table_for(&self, offset: u64) -> bool {
         self.tables().as_ref().is_some_and(|tables| tables.has_l2_for(offset))
     }

@@ -108,13 +108,17 @@ fn a_loss_of_power_leaves_a_sound_image_with_all_that_was_flushed() {
         prop::collection::vec(step(), 1..40),
         prop::sample::select(vec![512_u64, 4096, 65536]),
         any::<bool>(),
+        any::<bool>(),
         any::<u64>(),
     );
     runner
-        .run(&cases, |(steps, cluster, is_compressed, seed)| {
+        .run(&cases, |(steps, cluster, is_compressed, has_snapshot, seed)| {
             let path = folder.path().join("disk");
             let _ = std::fs::remove_file(&path);
             let disk = make(&path, cluster, is_compressed);
+            if has_snapshot {
+                must_qemu_img(&["snapshot", "-c", "before"], &[&path]);
+            }
             let (before, changes, flushed) = carry_out(&path, &steps, disk);
             let mut next = numbers(seed | 1);
             for _ in 0..12 {

@@ -43,9 +43,11 @@ struct Index {
     mask: u64,
     table: Table,
     name: &'static str,
-    /// What the entries name; 0 for nothing.
-    places: Vec<u64>,
+    entries: Vec<u64>,
 }
+
+/// In an entry of the L1 table: nobody else names that L2 table, so that it is not copied before it is changed.
+const COPIED: u64 = 1 << 63;
 
 /// Where the tables are.
 #[derive(Debug)]
@@ -77,14 +79,14 @@ impl Tables {
             mask: 0x00ff_ffff_ffff_fe00,
             table: Table::L2,
             name: "L2 table",
-            places: Vec::new(),
+            entries: Vec::new(),
         };
         let refcount_blocks = Index {
             start: header.refcount_offset,
             mask: !0x1ff,
             table: Table::RefcountBlock,
             name: "refcount block",
-            places: Vec::new(),
+            entries: Vec::new(),
         };
         let (l2_tables, refcount_blocks) =
             (l2_tables.read(view, l1_bytes)?, refcount_blocks.read(view, refcount_bytes)?);
@@ -128,9 +130,9 @@ impl Tables {
             .into_iter()
             .find_map(|index| index.find(offset, entries.len()).map(|first| (index, first)))?;
         let mut new = Vec::new();
-        for (place, entry) in index.places.iter_mut().skip(first).zip(entries) {
-            let named = u64::from_be_bytes(*entry) & index.mask;
-            let old = std::mem::replace(place, named);
+        for (entry, bytes) in index.entries.iter_mut().skip(first).zip(entries) {
+            let old = std::mem::replace(entry, u64::from_be_bytes(*bytes)) & index.mask;
+            let named = *entry & index.mask;
             if old == named {
                 continue;
             }
@@ -154,10 +156,11 @@ impl Tables {
         places.filter(|place| find(&before.parts, *place).is_err()).collect()
     }
 
-    /// Whether there is an L2 table for the byte at `offset` of the disk.
+    /// Whether there is an L2 table for the byte at `offset` of the disk, and that of no snapshot.
     pub(super) fn has_l2_for(&self, offset: u64) -> bool {
         let index = usize::try_from(offset / self.bytes_per_l2).ok();
-        index.and_then(|index| self.l2_tables.places.get(index)).is_some_and(|place| *place != 0)
+        let entry = index.and_then(|index| self.l2_tables.entries.get(index));
+        entry.is_some_and(|entry| entry & self.l2_tables.mask != 0 && entry & COPIED != 0)
     }
 
     /// The table of which `range` has a part. None is written together with anything else.
@@ -199,8 +202,7 @@ impl Tables {
         let cluster = place / self.cluster_bytes;
         let counts_per_block = (self.cluster_bytes * 8) >> self.refcount_order;
         let block = usize::try_from(cluster / counts_per_block).ok();
-        let block =
-            block.and_then(|block| self.refcount_blocks.places.get(block)).filter(|block| **block != 0);
+        let block = block.and_then(|block| self.refcount_blocks.place(block));
         let Some(block) = block else { return Ok(None) };
         let bit = (cluster % counts_per_block) << self.refcount_order;
         let place = block.saturating_add(bit / 8);
@@ -255,20 +257,25 @@ impl Index {
         let mut table = vec![0; bytes as usize];
         view.read_up_to(&mut table, self.start)?;
         let (entries, _) = table.as_chunks::<8>();
-        self.places = entries.iter().map(|entry| u64::from_be_bytes(*entry) & self.mask).collect();
+        self.entries = entries.iter().map(|entry| u64::from_be_bytes(*entry)).collect();
         Ok(self)
     }
 
+    /// What entry `number` names.
+    fn place(&self, number: usize) -> Option<u64> {
+        self.entries.get(number).map(|entry| entry & self.mask).filter(|place| *place != 0)
+    }
+
     fn parts(&self) -> impl Iterator<Item = Part> {
-        let places = self.places.iter().filter(|place| **place != 0);
-        places.map(|place| Part { place: *place, table: self.table, name: self.name })
+        let places = (0..self.entries.len()).filter_map(|number| self.place(number));
+        places.map(|place| Part { place, table: self.table, name: self.name })
     }
 
     /// The number of the entry at `offset` of the file, from which on there are as many as `count`.
     fn find(&self, offset: u64, count: usize) -> Option<usize> {
         let bytes = offset.checked_sub(self.start).filter(|bytes| bytes.is_multiple_of(8))?;
         let first = usize::try_from(bytes / 8).ok()?;
-        (first.checked_add(count)? <= self.places.len()).then_some(first)
+        (first.checked_add(count)? <= self.entries.len()).then_some(first)
     }
 }
 
